@@ -1,0 +1,69 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::publish::Projections;
+use crate::runtime::readiness::Readiness;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    readiness: Readiness,
+    metrics: Metrics,
+    projections: Arc<Projections>,
+}
+
+impl Pages {
+    /// Pages that show these.
+    pub fn new(readiness: Readiness, metrics: Metrics, projections: Arc<Projections>) -> Self {
+        Self { readiness, metrics, projections }
+    }
+}
+
+/// Serves until `stop`.
+pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken) {
+    let router = Router::new()
+        // The process serves: that is all that liveness means. A Redis or an API server that is down does not restart pods.
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_page))
+        .with_state(pages);
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        tracing::error!(%error, "the admin server ended");
+    }
+}
+
+async fn readyz(State(pages): State<Pages>) -> Response {
+    let closed = pages.readiness.closed();
+    if closed.is_empty() {
+        return "ok\n".into_response();
+    }
+    let mut text = String::new();
+    for (gate, reason) in closed {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{gate}: {reason}");
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn metrics_page(State(pages): State<Pages>) -> Response {
+    let open = pages.projections.open().len();
+    pages.metrics.open_storms.set(i64::try_from(open).unwrap_or(i64::MAX));
+    match pages.metrics.encode() {
+        Ok(text) => {
+            let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, openmetrics)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,45 @@
+//! Bounds that a derive cannot express: on the values of maps, and on types that are not ours.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// Label values: as long as Prometheus' longest useful ones.
+pub(super) fn label_map(_: &mut SchemaGenerator) -> Schema {
+    string_map(64, 1024)
+}
+
+/// Annotation values: a summary, a description, a link.
+pub(super) fn annotation_map(_: &mut SchemaGenerator) -> Schema {
+    string_map(32, 4096)
+}
+
+fn string_map(entries: u32, characters: u32) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": entries,
+        "additionalProperties": { "type": "string", "maxLength": characters },
+    })
+}
+
+/// Conditions, bounded as in Kubernetes' own `metav1.Condition`; k8s-openapi's type carries no bounds.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of the state, as in all Kubernetes APIs.",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": { "type": "string", "minLength": 1, "maxLength": 316, "description": "The aspect." },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "Why, in one word." },
+                "message": { "type": "string", "maxLength": 32768, "description": "Why, for people." },
+                "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When status last changed." },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0,
+                    "description": "The metadata.generation that it is about." },
+            },
+        },
+    })
+}

@@ -1,0 +1,47 @@
+//! Condition types and reasons: one closed list, used by the status writers and by the tests.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// On a Signal: intake took it (True) or refused it for good (False).
+pub const ACCEPTED: &str = "Accepted";
+/// On a RemediationRequest: the policy's threshold for a storm is reached.
+pub const STORM: &str = "Storm";
+/// On a RemediationRequest: the storm is over; the reason is `status.storm.closeReason`.
+pub const CLOSED: &str = "Closed";
+
+/// Every occurrence of the Signal was accepted.
+pub const REASON_MERGED: &str = "Merged";
+/// Some occurrences were refused; the message names the first of them.
+pub const REASON_PARTLY_REJECTED: &str = "PartlyRejected";
+/// The storm is under the threshold.
+pub const REASON_BELOW_THRESHOLD: &str = "BelowThreshold";
+/// The storm is at or over the threshold.
+pub const REASON_THRESHOLD_REACHED: &str = "ThresholdReached";
+/// The storm is not over.
+pub const REASON_OPEN: &str = "Open";
+
+/// Sets a condition, keeping the transition time of one whose status does not change (the Kubernetes API convention).
+pub fn upsert_condition(conditions: &mut Vec<Condition>, mut new: Condition) {
+    match conditions.iter_mut().find(|c| c.type_ == new.type_) {
+        Some(old) => {
+            if old.status == new.status {
+                new.last_transition_time = old.last_transition_time.clone();
+            }
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+}
+
+/// A condition that became what it is at `now`.
+pub fn condition(type_: &str, status: bool, reason: &str, message: String, now: Timestamp) -> Condition {
+    Condition {
+        type_: type_.into(),
+        status: if status { "True" } else { "False" }.into(),
+        reason: reason.into(),
+        message,
+        last_transition_time: Time(now),
+        observed_generation: None,
+    }
+}

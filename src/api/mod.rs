@@ -1,0 +1,51 @@
+//! The custom resources of group `stormfold.dev`: their schemas, bounds and conditions.
+//!
+//! What is written here is what `kubectl explain` shows: field docs are the manual. Nothing in this room decides anything.
+
+mod bounds;
+mod conditions;
+#[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
+mod remediation_request;
+#[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
+mod signal;
+
+pub use conditions::{
+    ACCEPTED, CLOSED, REASON_BELOW_THRESHOLD, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED,
+    REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
+};
+pub use remediation_request::{
+    CloseReason, OpeningSignal, Outcome, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
+    RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
+};
+pub use signal::{Occurrence, OccurrenceState, OccurrenceSummary, Resource, Signal, SignalSpec, SignalStatus, Source};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The API group of every resource of ours.
+pub const GROUP: &str = "stormfold.dev";
+
+/// The field manager of everything this operator writes by server-side apply.
+pub const FIELD_MANAGER: &str = "stormfold";
+
+/// How bad it is, as the alert's author says.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Somebody is woken.
+    Critical,
+    /// Broken, can wait for the morning.
+    Error,
+    /// May break.
+    #[default]
+    Warning,
+    /// For the record.
+    Info,
+}
+
+/// Every CRD of this operator, in the order in which `stormfold crds` prints them.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![Signal::crd(), RemediationRequest::crd()]
+}

@@ -1,0 +1,220 @@
+//! `RemediationRequest`: the one object that a remediation engine reads per storm.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Severity;
+
+/// What the storm is: written once, when it opens.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[kube(
+    group = "stormfold.dev",
+    version = "v1alpha1",
+    kind = "RemediationRequest",
+    plural = "remediationrequests",
+    shortname = "rr",
+    category = "storms",
+    namespaced,
+    status = "RemediationRequestStatus",
+    derive = "PartialEq",
+    doc = "RemediationRequest is one alert storm, for a remediation engine to act on. Stormfold writes spec and status.storm, the engine status.remediation.",
+    selectable = ".spec.stormKey",
+    selectable = ".status.storm.state",
+    printcolumn(name = "Pattern", type_ = "string", json_path = ".spec.pattern"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.storm.state"),
+    printcolumn(name = "Storm", type_ = "string", json_path = ".status.conditions[?(@.type=='Storm')].status"),
+    printcolumn(name = "Alerts", type_ = "integer", json_path = ".status.storm.alertCount"),
+    printcolumn(name = "Firing", type_ = "integer", json_path = ".status.storm.firingCount"),
+    printcolumn(name = "Affected", type_ = "integer", json_path = ".status.storm.affectedCount"),
+    printcolumn(name = "Severity", type_ = "string", json_path = ".status.storm.severity"),
+    printcolumn(name = "Last Seen", type_ = "date", json_path = ".status.storm.lastSeen"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.remediation.outcome"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("spec is immutable: it says what opened the storm"))]
+pub struct RemediationRequestSpec {
+    /// What is grouped, for people: `HighMemoryUsage in prod-payments`.
+    #[schemars(length(min = 1, max = 400))]
+    pub pattern: String,
+    /// Digest of the object's namespace and the pattern: equal for all storms of one pattern, one after the other.
+    #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub storm_key: String,
+    /// When the storm opened, in seconds since 1970: tells the successive storms of one key apart, and only grows.
+    #[schemars(range(min = 1))]
+    pub epoch: i64,
+    /// The Signal that opened the storm.
+    pub signal: OpeningSignal,
+    /// The namespace the trouble is in; empty for cluster-scoped trouble.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// The cluster the trouble is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub cluster: Option<String>,
+    /// Severity of the opening Signal. The highest seen since is status.storm.severity.
+    #[serde(default)]
+    pub severity: Severity,
+    /// What the policy grouped by, and the values that this storm has in common.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::bounds::label_map")]
+    pub group_labels: BTreeMap<String, String>,
+    /// The policy under which the storm opened.
+    pub policy_ref: PolicyRef,
+    /// The storm of the same key that was closed before this one opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_ref: Option<PreviousRef>,
+}
+
+/// What the opening Signal said of itself. It does not follow later Signals.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpeningSignal {
+    /// The alert's name.
+    #[schemars(length(min = 1, max = 200))]
+    pub name: String,
+    /// Kind of the source, where the Signal named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub source_kind: Option<String>,
+}
+
+/// Names the policy.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct PolicyRef {
+    /// Name of the policy; `default` is the built-in one.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Names a RemediationRequest of the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct PreviousRef {
+    /// Name of the RemediationRequest.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+}
+
+/// Three parts, one owner each: storm and conditions are Stormfold's, remediation is the engine's.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationRequestStatus {
+    /// What the storm has brought so far. Written by Stormfold only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<StormStatus>,
+    /// Storm: the threshold is reached. Closed: the storm is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::bounds::conditions")]
+    pub conditions: Vec<Condition>,
+    /// What the remediation engine did. Written by the engine, with a field manager of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<RemediationStatus>,
+}
+
+/// The facts of a storm. Counts and times only grow while it is open, firingCount excepted.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("oldSelf.state != 'Closed' || self == oldSelf").message("a closed storm does not change"))]
+pub struct StormStatus {
+    /// Open or Closed. A closed storm is never reopened.
+    pub state: StormState,
+    /// Distinct occurrences, exact.
+    #[schemars(range(min = 0))]
+    pub alert_count: i64,
+    /// Those of them that have not been reported as resolved.
+    #[schemars(range(min = 0))]
+    pub firing_count: i64,
+    /// Distinct affected resources, exact, however long the list is.
+    #[schemars(range(min = 0))]
+    pub affected_count: i64,
+    /// A fair sample of the affected resources: every namespace and kind it has room for. At most 100. `Kind/Name` is in the
+    /// storm's namespace; a path such as `/apis/apps/v1/namespaces/web/Deployment/front` says more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500), inner(length(max = 700)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub affected_resources: Vec<String>,
+    /// True when affectedResources does not name all of them.
+    #[serde(default)]
+    pub truncated: bool,
+    /// The highest severity seen.
+    pub severity: Severity,
+    /// When the first occurrence began.
+    pub first_seen: Time,
+    /// The latest report.
+    pub last_seen: Time,
+    /// Raised by each write of Stormfold. An engine compares it with remediation.observedRevision to see that the scope changed.
+    #[schemars(range(min = 1))]
+    pub revision: i64,
+    /// When the storm was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Time>,
+    /// Why the storm was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_reason: Option<CloseReason>,
+}
+
+/// Whether new occurrences join this storm.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum StormState {
+    /// They do.
+    Open,
+    /// They open a successor.
+    Closed,
+}
+
+/// Why a storm was closed.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+pub enum CloseReason {
+    /// Nothing fires any more, and nothing came back for the settle delay.
+    Resolved,
+    /// No Signal for the quiet period.
+    Quiet,
+    /// Open for the maximum age; what comes next is a successor.
+    MaxAge,
+    /// The engine reported its outcome.
+    RemediationFinished,
+    /// An older open RemediationRequest of the same key holds this storm.
+    Superseded,
+}
+
+/// What the remediation engine did.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemediationStatus {
+    /// How it ended. Absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The status.storm.revision that the engine has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_revision: Option<i64>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
+    /// When the engine began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// How a remediation ended.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Outcome {
+    /// The cause is gone.
+    Succeeded,
+    /// It was tried and did not work.
+    Failed,
+    /// Nothing had to be done.
+    NoActionNeeded,
+    /// A person has to look.
+    ManualRequired,
+    /// It was done and did not help.
+    Ineffective,
+}

@@ -1,0 +1,143 @@
+//! The composition root: wires the rooms together and decides nothing.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Pages};
+use crate::ingest::Ingest;
+use crate::ingest::receipt::{Board, write_receipts};
+use crate::ledger::Ledger;
+use crate::ledger::memory::MemoryLedger;
+use crate::metrics::{Metrics, WatchedResource};
+use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
+use crate::runtime::clock::Clock;
+use crate::runtime::events::events;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::watch::Watch;
+use crate::settings::{LedgerKind, RunSettings};
+use crate::storm::DigestKey;
+
+/// How long the loops may take to end what they are at. Shorter than the 30 s that a kubelet waits.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Runs the operator until `stop`.
+pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<()> {
+    // The one TLS provider of the process. A second installation changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = Config::infer()
+        .await
+        .context("no way to reach a cluster: set KUBECONFIG, or run in a pod with a ServiceAccount")?;
+    let api_server = config.cluster_url.to_string();
+    let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+    let listener = TcpListener::bind(settings.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on --admin-listen {}", settings.admin_listen))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        api_server,
+        admin = %listener.local_addr().context("the admin socket has no address")?,
+        ledger = ?settings.ledger,
+        namespaces = ?settings.watch_namespaces,
+        "stormfold starts"
+    );
+    let tasks = TaskTracker::new();
+    start(&settings, &client, listener, &tasks, &stop);
+    tasks.close();
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            "some loops did not end in {} s; what they left will be done after the next start",
+            GRACE.as_secs()
+        );
+    }
+    Ok(())
+}
+
+/// Starts every loop.
+fn start(
+    settings: &RunSettings,
+    client: &Client,
+    listener: TcpListener,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let metrics = Metrics::default();
+    let readiness = Readiness::default();
+    let ledger: Arc<dyn Ledger> = match settings.ledger {
+        LedgerKind::Memory => Arc::new(MemoryLedger::default()),
+    };
+    let watch = |resource: WatchedResource| Watch {
+        resource,
+        namespaces: settings.watch_namespaces.clone(),
+        gate: readiness.gate(resource.plural(), "the first list is not complete"),
+        metrics: metrics.clone(),
+    };
+    let signals = watch(WatchedResource::Signals);
+    let objects = watch(WatchedResource::RemediationRequests);
+    #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
+    let clock = Clock::new(Timestamp::now);
+    let (events, event_writer) = events(client.clone(), &metrics);
+    let (requests, queue) = requests();
+    let (listed_sender, listed) = watch::channel(false);
+    let projections = Arc::new(Projections::default());
+    let openings = Arc::new(Openings::default());
+    let board = Arc::new(Board::new(metrics.clone()));
+    let rewatch = Arc::new(Notify::new());
+    let publisher = Arc::new(Publisher {
+        ledger: ledger.clone(),
+        projections: projections.clone(),
+        openings: openings.clone(),
+        receipts: board.clone(),
+        apply: Apply::new(client.clone()),
+        policy: settings.policy(),
+        interval: settings.publish_interval,
+        requests: requests.clone(),
+        listed,
+        rewatch: rewatch.clone(),
+        clock: clock.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+    });
+    let ingest = Ingest {
+        ledger,
+        projections: projections.clone(),
+        openings,
+        board: board.clone(),
+        requests: requests.clone(),
+        rewatch,
+        listed: listed_sender,
+        policy: settings.policy(),
+        key: digest_key(),
+        ledger_gate: readiness.open_gate("ledger"),
+        clock: clock.clone(),
+        events,
+        metrics: metrics.clone(),
+    };
+    let receipt_clock = clock;
+    let pages = Pages::new(readiness, metrics, projections.clone());
+    tasks.spawn(admin::serve(listener, pages, stop.clone()));
+    tasks.spawn(event_writer.run(stop.clone()));
+    tasks.spawn(write_receipts(board, client.clone(), move || receipt_clock.now(), stop.clone()));
+    tasks.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
+    tasks.spawn(queue.run(publisher, requests, stop.clone()));
+    tasks.spawn(ingest.run(client.clone(), signals, stop.clone()));
+}
+
+/// A key for the memory ledger: random, and as short-lived as the ledger.
+fn digest_key() -> DigestKey {
+    let mut secret = [0; 16];
+    for half in secret.chunks_exact_mut(8) {
+        half.copy_from_slice(&RandomState::new().hash_one(()).to_ne_bytes());
+    }
+    DigestKey::new(secret)
+}

@@ -1,0 +1,230 @@
+//! Intake: a Signal becomes an `Observation` or a `Rejection`. Pure, and the same for every delivery of one Signal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::table::parse_line;
+use crate::api::{self, OccurrenceState, Signal};
+use crate::storm::Refused;
+use crate::storm::pattern::{Scope, pattern};
+use crate::storm::resource::extract_resource_name;
+use crate::storm::{DigestKey, Observation, Opening, Policy, Rejection, Report, Resource, SignalRef, uid};
+
+/// A time may be this much later than the Signal's creation: clocks differ.
+const FUTURE: SignedDuration = SignedDuration::from_mins(5);
+/// And this much earlier: year-1 dates and forgotten alerts would pin firstSeen for ever.
+const PAST: SignedDuration = SignedDuration::from_hours(24);
+/// More lines than this in one table are refused whole; the CRD says the same.
+const MAX_LINES: usize = 2_000;
+
+/// The reasons of a Rejection: a closed list.
+pub mod reason {
+    /// The object is not a Signal that this operator can read: a CRD older or newer than the operator let it in.
+    pub const MALFORMED: &str = "Malformed";
+    /// The table has more lines than a Signal may have.
+    pub const TOO_MANY_LINES: &str = "TooManyLines";
+    /// Not one occurrence is left.
+    pub const NO_VALID_OCCURRENCE: &str = "NoValidOccurrence";
+}
+
+/// What identifies the object that `signal` is.
+pub fn signal_ref(object: &impl ResourceExt) -> SignalRef {
+    SignalRef {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+    }
+}
+
+/// Takes a Signal in.
+pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Observation, Rejection> {
+    let reference = signal_ref(signal);
+    let spec = &signal.spec;
+    let trouble = spec.namespace.clone().unwrap_or_else(|| reference.namespace.clone());
+    let created = signal.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let mut reader = Reader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
+    reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
+    reader.read_table(spec.table.as_deref().unwrap_or_default())?;
+    let Reader { reports, refused, clamped, first_seen, last_seen, .. } = reader;
+    if reports.is_empty() {
+        return Err(Rejection {
+            reason: reason::NO_VALID_OCCURRENCE,
+            message: refused.first.unwrap_or_else(|| {
+                "spec.occurrences and spec.table are empty: at least one occurrence is needed".into()
+            }),
+            occurrences: refused.count,
+        });
+    }
+    let opening = opening(&reference.namespace, trouble, signal, policy);
+    Ok(Observation {
+        key: opening.key(),
+        opening: Arc::new(opening),
+        signal: Arc::new(reference),
+        severity: spec.severity.into(),
+        resolvable: spec.resolvable,
+        first_seen,
+        last_seen,
+        reports,
+        refused,
+        clamped,
+        receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
+    })
+}
+
+fn opening(object_namespace: &str, trouble: String, signal: &Signal, policy: &Policy) -> Opening {
+    let spec = &signal.spec;
+    let scope = if trouble.is_empty() { Scope::Cluster } else { Scope::Namespace(&trouble) };
+    let mut group_labels =
+        BTreeMap::from([("name".to_owned(), spec.name.clone()), ("namespace".to_owned(), trouble.clone())]);
+    group_labels.extend(spec.cluster.clone().map(|cluster| ("cluster".to_owned(), cluster)));
+    Opening {
+        object_namespace: object_namespace.to_owned(),
+        pattern: pattern(&spec.name, scope, spec.cluster.as_deref()),
+        signal_name: spec.name.clone(),
+        source_kind: spec.source.as_ref().map(|source| source.kind.clone()),
+        namespace: trouble,
+        cluster: spec.cluster.clone(),
+        severity: spec.severity.into(),
+        group_labels,
+        policy: policy.name.clone(),
+    }
+}
+
+/// Collects the occurrences of one Signal.
+struct Reader<'a> {
+    signal: &'a SignalRef,
+    cluster: &'a str,
+    scope: Option<&'a str>,
+    created: Timestamp,
+    key: &'a DigestKey,
+    reports: Vec<Report>,
+    refused: Refused,
+    clamped: usize,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        signal: &'a SignalRef,
+        spec: &'a api::SignalSpec,
+        scope: Option<&'a str>,
+        created: Timestamp,
+        key: &'a DigestKey,
+    ) -> Self {
+        Self {
+            signal,
+            cluster: spec.cluster.as_deref().unwrap_or_default(),
+            scope,
+            created,
+            key,
+            reports: Vec::new(),
+            refused: Refused::default(),
+            clamped: 0,
+            first_seen: Timestamp::MAX,
+            last_seen: created,
+        }
+    }
+
+    fn read_items(&mut self, items: &[api::Occurrence]) {
+        for (index, item) in items.iter().enumerate() {
+            let resource = item
+                .resource
+                .as_ref()
+                .map(|r| Resource::new(r.api_version.as_deref(), &r.kind, r.namespace.as_deref(), &r.name, self.scope));
+            match resource.transpose() {
+                Ok(resource) => self.take(
+                    &Found {
+                        place: ("item", index),
+                        firing: item.state == OccurrenceState::Firing,
+                        starts_at: item.starts_at.as_ref().map(|time| time.0),
+                        ends_at: item.ends_at.as_ref().map(|time| time.0),
+                        fingerprint: item.fingerprint.as_deref(),
+                    },
+                    resource.as_ref(),
+                ),
+                Err(fault) => self.refuse(|| format!("spec.occurrences[{index}].resource: {fault}")),
+            }
+        }
+    }
+
+    fn read_table(&mut self, table: &str) -> Result<(), Rejection> {
+        let lines = table.lines().count();
+        if lines > MAX_LINES {
+            return Err(Rejection {
+                reason: reason::TOO_MANY_LINES,
+                message: format!("spec.table has {lines} lines; at most {MAX_LINES} are allowed: use more Signals"),
+                occurrences: lines,
+            });
+        }
+        for (index, line) in table.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+            match parse_line(line, self.scope) {
+                Ok(row) => {
+                    let found = Found {
+                        place: ("line", index),
+                        firing: row.firing,
+                        starts_at: row.starts_at,
+                        ends_at: None,
+                        fingerprint: row.fingerprint,
+                    };
+                    self.take(&found, row.resource.as_ref());
+                }
+                Err(fault) => self.refuse(|| format!("spec.table line {}: {fault}", index + 1)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, found: &Found<'_>, resource: Option<&Resource>) {
+        // Alertmanager writes the zero time 0001-01-01T00:00:00Z for "none".
+        let given = |time: Option<Timestamp>| time.filter(|time| time.as_second() > ZERO_TIME_SECOND);
+        let starts_at = given(found.starts_at);
+        let uid = match found.fingerprint {
+            Some(fingerprint) => uid(self.key, self.cluster, fingerprint, starts_at, resource),
+            None => {
+                self.key.digest(&[found.place.0.as_bytes(), self.signal.uid.as_bytes(), &found.place.1.to_be_bytes()])
+            }
+        };
+        let start = starts_at.map_or(self.created, |time| self.clamp(time));
+        let end = given(found.ends_at).map_or(self.created, |time| self.clamp(time));
+        self.first_seen = self.first_seen.min(whole_seconds(start));
+        self.last_seen = self.last_seen.max(whole_seconds(start)).max(whole_seconds(end));
+        let resource =
+            resource.map(|resource| (resource.digest(self.key), extract_resource_name(resource, self.scope).into()));
+        self.reports.push(Report { uid, firing: found.firing, resource });
+    }
+
+    fn refuse(&mut self, message: impl Fn() -> String) {
+        self.refused.count += 1;
+        self.refused.first.get_or_insert_with(message);
+    }
+
+    fn clamp(&mut self, time: Timestamp) -> Timestamp {
+        let earliest = self.created.checked_sub(PAST).unwrap_or(Timestamp::MIN);
+        let latest = self.created.checked_add(FUTURE).unwrap_or(Timestamp::MAX);
+        let clamped = time.clamp(earliest, latest);
+        self.clamped += usize::from(clamped != time);
+        clamped
+    }
+}
+
+/// One occurrence in either shape, but for its resource.
+struct Found<'a> {
+    /// Shape and index: the identity of an occurrence without a fingerprint, together with the Signal's UID.
+    place: (&'static str, usize),
+    firing: bool,
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+    fingerprint: Option<&'a str>,
+}
+
+/// 0001-01-01T00:00:00Z, with a day of room for time zones.
+const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
+
+/// The API's times are whole seconds; so are ours, that equal facts compare equal.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

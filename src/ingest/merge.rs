@@ -1,0 +1,230 @@
+//! Observations into the ledger, by key. What is done leaves the pending list; what fails stays in it and is tried again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::IngestError;
+use super::opening::Opener;
+use super::receipt::{Board, Receipt, Verdict};
+use crate::api::{self, OccurrenceSummary, RemediationRequest};
+use crate::ledger::{Ledger, Merge};
+use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
+use crate::publish::{Projections, Requests, is_open};
+use crate::storm::name::storm_name;
+use crate::storm::{Epoch, Observation, StormId, StormKey};
+
+/// Merges observations.
+pub(super) struct Merger {
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) projections: Arc<Projections>,
+    pub(super) opener: Opener,
+    pub(super) board: Arc<Board>,
+    pub(super) requests: Requests,
+    pub(super) metrics: Metrics,
+}
+
+/// Who holds the occurrences of a Signal that has a receipt.
+enum Holder {
+    /// Nobody, or a storm that takes more: merge it.
+    Open,
+    /// A closed storm, and its epoch where that can still be told.
+    Closed(Option<Epoch>),
+}
+
+impl Merger {
+    /// Merges all that is pending. While `listing`, what would open a storm moves to `waiting`: a repeat can be listed before the
+    /// Signal whose receipt says that a closed storm holds it.
+    pub(super) async fn merge(
+        &self,
+        pending: &mut Vec<Observation>,
+        waiting: Option<&mut Vec<Observation>>,
+        now: Timestamp,
+    ) -> Result<(), IngestError> {
+        self.hold_what_closed_storms_hold(pending, now).await?;
+        let mut batches: Vec<(StormKey, Vec<Observation>)> = group(std::mem::take(pending)).into_iter().collect();
+        let result = self.merge_batches(&mut batches, waiting, now).await;
+        pending.extend(batches.into_iter().flat_map(|(_, observations)| observations));
+        result
+    }
+
+    /// Batches that are done are empty afterwards, whether or not a later one failed.
+    async fn merge_batches(
+        &self,
+        batches: &mut [(StormKey, Vec<Observation>)],
+        mut waiting: Option<&mut Vec<Observation>>,
+        now: Timestamp,
+    ) -> Result<(), IngestError> {
+        let outcomes = self.ledger.merge(batches, now).await?;
+        for (batch, outcome) in batches.iter_mut().zip(outcomes) {
+            match outcome {
+                Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new),
+                Merge::NotOpen { opens, last } => {
+                    let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
+                    match &mut waiting {
+                        Some(waiting) if !adoptable() => waiting.append(&mut batch.1),
+                        _ => self.open_and_merge(batch, opens, last, now).await?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew.
+    async fn open_and_merge(
+        &self,
+        batch: &mut (StormKey, Vec<Observation>),
+        mut opens: Vec<bool>,
+        mut last: Option<Epoch>,
+        now: Timestamp,
+    ) -> Result<(), IngestError> {
+        loop {
+            let Some(opening) = batch.1.iter().zip(&opens).find(|(_, opens)| **opens).map(|(o, _)| o.opening.clone())
+            else {
+                return self.nothing_opens(batch, last, now).await;
+            };
+            self.opener.open(batch.0, &opening, last, now).await?;
+            // The storm may have closed since: then nothing counted, and the next epoch takes it.
+            match self.ledger.merge(std::slice::from_ref(batch), now).await?.pop() {
+                Some(Merge::Joined { epoch, new }) => {
+                    self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new);
+                    return Ok(());
+                }
+                Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn nothing_opens(
+        &self,
+        batch: &mut (StormKey, Vec<Observation>),
+        last: Option<Epoch>,
+        now: Timestamp,
+    ) -> Result<(), IngestError> {
+        let resolved: Vec<_> =
+            batch.1.iter().flat_map(|o| &o.reports).filter(|report| !report.firing).map(|report| report.uid).collect();
+        if !resolved.is_empty() {
+            self.ledger.note_resolved(batch.0, &resolved, now).await?;
+        }
+        for observation in std::mem::take(&mut batch.1) {
+            self.count(&observation, 0);
+            let holds = observation.reports.iter().any(|report| report.firing);
+            let storm = last.filter(|_| holds).map(|epoch| storm_name(&observation.opening.pattern, epoch));
+            self.board.write_now(receipt(&observation, storm, 0));
+        }
+        Ok(())
+    }
+
+    fn joined(&self, key: StormKey, observations: &[Observation], epoch: Epoch, new: &[usize]) {
+        let id = StormId { key, epoch };
+        let mut receipts = Vec::with_capacity(observations.len());
+        for (observation, new) in observations.iter().zip(new) {
+            self.opener.openings.offer(id, &observation.opening);
+            self.count(observation, *new);
+            let name = storm_name(&observation.opening.pattern, epoch);
+            if observation.receipt.as_deref() != Some(name.as_str()) {
+                receipts.push(receipt(observation, Some(name), *new));
+            }
+        }
+        self.board.owe(id, receipts);
+        self.requests.now(id);
+    }
+
+    fn count(&self, observation: &Observation, new: usize) {
+        let refused = observation.refused.count;
+        let result = if refused == 0 { SignalResult::Accepted } else { SignalResult::PartlyRejected };
+        self.metrics.signals.get_or_create(&SignalLabels { result }).inc();
+        self.metrics.clamped_times.inc_by(observation.clamped as u64);
+        let known = observation.reports.len() - new;
+        self.metrics.occurrences_received.inc_by((observation.reports.len() + refused) as u64);
+        for (result, n) in
+            [(OccurrenceResult::Merged, new), (OccurrenceResult::Known, known), (OccurrenceResult::Rejected, refused)]
+        {
+            self.metrics.occurrences.get_or_create(&OccurrenceLabels { result }).inc_by(n as u64);
+        }
+    }
+
+    /// Signals whose receipt names a storm that is over are remembered as held by it, and not merged.
+    async fn hold_what_closed_storms_hold(
+        &self,
+        pending: &mut Vec<Observation>,
+        now: Timestamp,
+    ) -> Result<(), IngestError> {
+        let mut held: HashMap<(StormKey, Option<Epoch>), Vec<usize>> = HashMap::new();
+        let mut looked_up = HashSet::new();
+        for (index, observation) in pending.iter().enumerate() {
+            let Some(name) = &observation.receipt else { continue };
+            if let Holder::Closed(epoch) = self.holder(observation, name, &mut looked_up).await? {
+                held.entry((observation.key, epoch)).or_default().push(index);
+            }
+        }
+        let mut done = vec![false; pending.len()];
+        for ((key, epoch), indexes) in held {
+            let uids: Vec<_> = indexes.iter().flat_map(|i| &pending[*i].reports).map(|report| report.uid).collect();
+            self.ledger.hold(key, epoch, &uids, now).await?;
+            for index in indexes {
+                self.count(&pending[index], 0);
+                done[index] = true;
+            }
+        }
+        let mut done = done.into_iter();
+        pending.retain(|_| !done.next().unwrap_or_default());
+        Ok(())
+    }
+
+    async fn holder(
+        &self,
+        observation: &Observation,
+        name: &str,
+        looked_up: &mut HashSet<StormKey>,
+    ) -> Result<Holder, IngestError> {
+        let key = observation.key;
+        let cached = || self.projections.of_key(key).into_iter().find(|object| object.name_any() == name);
+        let mut object = cached();
+        if object.is_none() && looked_up.insert(key) {
+            // The cache may be older than the receipt.
+            for found in self.opener.apply.find(&observation.opening, key).await? {
+                self.projections.put(found);
+            }
+            object = cached();
+        }
+        Ok(match object.as_deref() {
+            Some(object) if is_open(object) || is_superseded(object) => Holder::Open,
+            Some(object) => Holder::Closed(Some(object.spec.epoch)),
+            // Deleted by hand: what it held counts as handled (invariant 8).
+            None => Holder::Closed(None),
+        })
+    }
+}
+
+fn group(observations: Vec<Observation>) -> BTreeMap<StormKey, Vec<Observation>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for observation in observations {
+        groups.entry(observation.key).or_default().push(observation);
+    }
+    groups
+}
+
+fn is_superseded(object: &RemediationRequest) -> bool {
+    let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
+    storm.and_then(|storm| storm.close_reason) == Some(api::CloseReason::Superseded)
+}
+
+fn receipt(observation: &Observation, storm: Option<String>, new: usize) -> Receipt {
+    let refused = &observation.refused;
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Receipt {
+        signal: observation.signal.clone(),
+        storm,
+        occurrences: OccurrenceSummary {
+            total: count(observation.reports.len() + refused.count),
+            new: count(new),
+            rejected: count(refused.count),
+        },
+        verdict: refused.first.clone().map_or(Verdict::Merged, Verdict::PartlyRejected),
+    }
+}

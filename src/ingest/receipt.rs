@@ -1,0 +1,274 @@
+//! Receipts: the status of a Signal that was merged or rejected. Written after the RemediationRequest shows what the Signal
+//! brought, at low priority: a status write costs the API server as much as the create, so during a burst they wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{
+    ACCEPTED, FIELD_MANAGER, OccurrenceSummary, REASON_MERGED, REASON_PARTLY_REJECTED, Signal, SignalStatus, condition,
+};
+use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
+use crate::publish::Receipts;
+use crate::runtime::backoff::delay;
+use crate::runtime::error::{ApiError, call};
+use crate::runtime::events::cut;
+use crate::storm::{Rejection, SignalRef, StormId};
+
+/// Writers at work: enough to use the API server's idle time, few enough to leave it to the Signals.
+const WRITERS: usize = 4;
+/// A burst is over when nothing was merged for this long.
+const BURST_GAP: Duration = Duration::from_millis(300);
+/// A receipt waits no longer than this for the end of a burst.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Conditions may have messages of 32 KB; nobody reads that.
+const MAX_MESSAGE: usize = 1_024;
+
+/// What a Signal is told.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The Signal.
+    pub signal: Arc<SignalRef>,
+    /// Name of the RemediationRequest, if one holds its occurrences.
+    pub storm: Option<String>,
+    /// What became of its occurrences.
+    pub occurrences: OccurrenceSummary,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// How intake ended.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// All of it is in.
+    Merged,
+    /// Some of it is in; why the rest is not.
+    PartlyRejected(String),
+    /// None of it is in.
+    Rejected(Rejection),
+}
+
+/// All receipts that are owed.
+pub struct Board {
+    state: Mutex<State>,
+    wake: Notify,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct State {
+    /// Waiting for a publish, by storm.
+    storms: HashMap<StormId, Owed>,
+    /// To be written; rejections in a queue of their own, which goes first.
+    rejections: VecDeque<Task>,
+    ready: VecDeque<Task>,
+    last_merge: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Owed {
+    merged: Vec<Receipt>,
+    claimed: Vec<Receipt>,
+    writing: usize,
+}
+
+struct Task {
+    receipt: Receipt,
+    storm: Option<StormId>,
+    failures: u32,
+    since: Instant,
+}
+
+impl Board {
+    /// An empty board.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), metrics }
+    }
+
+    /// These Signals were merged into a storm; their receipts wait for its publication.
+    pub fn owe(&self, id: StormId, receipts: Vec<Receipt>) {
+        self.metrics.owed_receipts.inc_by(count(receipts.len()));
+        self.lock().storms.entry(id).or_default().merged.extend(receipts);
+    }
+
+    /// This Signal waits for nothing: it was rejected, or a closed storm holds it.
+    pub fn write_now(&self, receipt: Receipt) {
+        self.metrics.owed_receipts.inc();
+        let rejected = matches!(receipt.verdict, Verdict::Rejected(_));
+        let task = Task { receipt, storm: None, failures: 0, since: Instant::now() };
+        let mut state = self.lock();
+        if rejected {
+            state.rejections.push_back(task);
+        } else {
+            state.ready.push_back(task);
+        }
+        self.wake.notify_one();
+    }
+
+    /// Something was merged: a burst goes on.
+    pub fn merged_something(&self) {
+        self.lock().last_merge = Some(Instant::now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn done(&self, storm: Option<StormId>) {
+        self.metrics.owed_receipts.dec();
+        let mut state = self.lock();
+        if let Some(id) = storm
+            && let Some(owed) = state.storms.get_mut(&id)
+        {
+            owed.writing -= 1;
+            if owed.merged.len() + owed.claimed.len() + owed.writing == 0 {
+                state.storms.remove(&id);
+            }
+        }
+    }
+
+    /// The next receipt to write, or how long to wait for one.
+    fn next(&self) -> Result<Task, Option<Duration>> {
+        let mut state = self.lock();
+        if let Some(task) = state.rejections.pop_front() {
+            return Ok(task);
+        }
+        let Some(first) = state.ready.front() else { return Err(None) };
+        let burst = state.last_merge.map_or(Duration::ZERO, |last| BURST_GAP.saturating_sub(last.elapsed()));
+        let wait = burst.min(PATIENCE.saturating_sub(first.since.elapsed()));
+        if wait > Duration::ZERO {
+            return Err(Some(wait));
+        }
+        state.ready.pop_front().ok_or(None)
+    }
+}
+
+impl Receipts for Board {
+    fn claim(&self, id: StormId) {
+        if let Some(owed) = self.lock().storms.get_mut(&id) {
+            let merged = std::mem::take(&mut owed.merged);
+            owed.claimed.extend(merged);
+        }
+    }
+
+    fn release(&self, id: StormId) {
+        let mut state = self.lock();
+        let Some(owed) = state.storms.get_mut(&id) else { return };
+        let claimed = std::mem::take(&mut owed.claimed);
+        owed.writing += claimed.len();
+        let since = Instant::now();
+        state.ready.extend(claimed.into_iter().map(|receipt| Task { receipt, storm: Some(id), failures: 0, since }));
+        self.wake.notify_waiters();
+        self.wake.notify_one();
+    }
+
+    fn abandon(&self, id: StormId) {
+        let mut state = self.lock();
+        if let Some(owed) = state.storms.get_mut(&id) {
+            let waiting = owed.merged.len() + owed.claimed.len();
+            owed.merged.clear();
+            owed.claimed.clear();
+            self.metrics.owed_receipts.dec_by(count(waiting));
+        }
+    }
+
+    fn owed(&self, id: StormId) -> usize {
+        self.lock().storms.get(&id).map_or(0, |owed| owed.merged.len() + owed.claimed.len() + owed.writing)
+    }
+}
+
+/// A gauge's number.
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Writes receipts until `stop`.
+pub async fn write_receipts(board: Arc<Board>, client: Client, now: impl Fn() -> Timestamp, stop: CancellationToken) {
+    let writer = || async {
+        while !stop.is_cancelled() {
+            match board.next() {
+                Ok(task) => write_one(&board, &client, task, now()).await,
+                Err(wait) => {
+                    // Another writer may take what this one was woken for; looking again each second costs nothing.
+                    let wait = wait.unwrap_or(Duration::from_secs(1));
+                    tokio::select! {
+                        () = board.wake.notified() => {}
+                        () = tokio::time::sleep(wait) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    };
+    futures::future::join_all((0..WRITERS).map(|_| writer())).await;
+}
+
+async fn write_one(board: &Arc<Board>, client: &Client, mut task: Task, now: Timestamp) {
+    let result = match write(client, &task.receipt, now).await {
+        Ok(()) => WriteResult::Done,
+        // 404: deleted. 409: another object has its name now, with a receipt of its own to come.
+        Err(error) if matches!(error.code(), Some(404 | 409)) => WriteResult::Gone,
+        Err(error) => {
+            let disposition = error.disposition();
+            board.metrics.wrote(ApiWrite::Receipt, WriteResult::Failed);
+            board.metrics.failed(Loop::Receipts, disposition);
+            task.failures += 1;
+            let wait = delay(task.failures);
+            tracing::warn!(?disposition, %error, failures = task.failures, "a receipt is not written yet");
+            let board = board.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                board.lock().ready.push_back(task);
+                board.wake.notify_one();
+            });
+            return;
+        }
+    };
+    board.metrics.wrote(ApiWrite::Receipt, result);
+    board.done(task.storm);
+}
+
+async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(), ApiError> {
+    let SignalRef { namespace, name, uid } = receipt.signal.as_ref();
+    let api: Api<Signal> = Api::namespaced(client.clone(), namespace);
+    // The UID makes the API server refuse (409) an object of the same name that came after this one.
+    let body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let what = || format!("write the receipt of Signal {namespace}/{name}");
+    call(what, api.patch_status(name, &params, &Patch::Merge(&body))).await.map(drop)
+}
+
+/// The status that says what a receipt says.
+pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
+    let accepted: Condition = match &receipt.verdict {
+        Verdict::Merged => {
+            let message = if receipt.storm.is_some() { "counted" } else { "nothing in it fires, and no storm is open" };
+            condition(ACCEPTED, true, REASON_MERGED, message.into(), now)
+        }
+        Verdict::PartlyRejected(first) => {
+            let rejected = receipt.occurrences.rejected;
+            let message = format!("{rejected} occurrences rejected, the first: {first}");
+            condition(ACCEPTED, true, REASON_PARTLY_REJECTED, cut(&message, MAX_MESSAGE).into(), now)
+        }
+        Verdict::Rejected(rejection) => {
+            condition(ACCEPTED, false, rejection.reason, cut(&rejection.message, MAX_MESSAGE).into(), now)
+        }
+    };
+    SignalStatus {
+        conditions: vec![Condition { observed_generation: Some(1), ..accepted }],
+        storm: receipt.storm.clone(),
+        occurrences: Some(receipt.occurrences),
+        // The spec is immutable, so there is one generation only.
+        observed_generation: Some(1),
+        merged_at: Some(Time(now)),
+    }
+}

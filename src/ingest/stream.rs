@@ -1,0 +1,227 @@
+//! The watch on Signals, consumed as a stream: chunk by chunk into the ledger. Nothing is read while the ledger does not answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::EventType;
+use kube::{Client, Resource};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::arrival::{Arrival, arrive};
+use super::merge::Merger;
+use super::opening::Opener;
+use super::receipt::{Board, Receipt, Verdict};
+use crate::api::{OccurrenceSummary, Signal};
+use crate::ledger::Ledger;
+use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
+use crate::publish::{Apply, Openings, Projections, Requests, Rewatch};
+use crate::runtime::backoff::Backoff;
+use crate::runtime::clock::Clock;
+use crate::runtime::error::Disposition;
+use crate::runtime::events::Events;
+use crate::runtime::readiness::Gate;
+use crate::runtime::watch::Watch;
+use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
+
+/// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
+/// some 100 bytes per occurrence.
+const CHUNK: usize = 256;
+
+/// Reads Signals into the ledger.
+pub struct Ingest {
+    /// Where storms are merged.
+    pub ledger: Arc<dyn Ledger>,
+    /// What the cluster shows.
+    pub projections: Arc<Projections>,
+    /// What storms begin with.
+    pub openings: Arc<Openings>,
+    /// What merged Signals are owed.
+    pub board: Arc<Board>,
+    /// Asks for publishes.
+    pub requests: Requests,
+    /// Asked to read all Signals again.
+    pub rewatch: Rewatch,
+    /// Told when the first list is complete.
+    pub listed: watch::Sender<bool>,
+    /// How Signals group.
+    pub policy: Policy,
+    /// For the identity of occurrences.
+    pub key: DigestKey,
+    /// Closed while the ledger does not answer.
+    pub ledger_gate: Gate,
+    /// The time.
+    pub clock: Clock,
+    /// For people.
+    pub events: Events,
+    /// For machines.
+    pub metrics: Metrics,
+}
+
+/// The part of ingest that lasts as long as one watch.
+#[derive(Default)]
+struct Listing {
+    /// Parts of the watch whose list is not complete.
+    incomplete: HashSet<usize>,
+    /// Observations of keys without an open storm, until the lists are complete.
+    waiting: Vec<Observation>,
+}
+
+impl Ingest {
+    /// Reads until `stop`.
+    pub async fn run(self, client: Client, watch: Watch, stop: CancellationToken) {
+        let merger = self.merger(&client);
+        if stop.run_until_cancelled(self.projections.listed()).await.is_none() {
+            return;
+        }
+        while !stop.is_cancelled() {
+            self.listed.send_replace(false);
+            let (policy, key) = (self.policy.clone(), self.key);
+            let mut chunks = watch
+                .events::<DeserializeGuard<Signal>>(&client)
+                .map(move |event| arrive(event, &policy, &key))
+                .ready_chunks(CHUNK);
+            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: Vec::new() };
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.rewatch.notified() => {
+                        tracing::info!("reading all Signals again");
+                        break;
+                    }
+                    Some(chunk) = chunks.next() => self.take(&merger, chunk, &mut listing, &watch.gate, &stop).await,
+                }
+            }
+        }
+    }
+
+    fn merger(&self, client: &Client) -> Merger {
+        let opener = Opener {
+            ledger: self.ledger.clone(),
+            projections: self.projections.clone(),
+            openings: self.openings.clone(),
+            apply: Apply::new(client.clone()),
+        };
+        Merger {
+            ledger: self.ledger.clone(),
+            projections: self.projections.clone(),
+            opener,
+            board: self.board.clone(),
+            requests: self.requests.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn take(
+        &self,
+        merger: &Merger,
+        chunk: Vec<Arrival>,
+        listing: &mut Listing,
+        gate: &Gate,
+        stop: &CancellationToken,
+    ) {
+        let mut pending = Vec::with_capacity(chunk.len());
+        for arrival in chunk {
+            match arrival {
+                Arrival::ListBegins(part) => {
+                    listing.incomplete.insert(part);
+                }
+                Arrival::Observed(observation) => pending.push(observation),
+                Arrival::Rejected(signal, rejection) => self.reject(signal, rejection),
+                Arrival::ListEnds(part) => {
+                    self.merge_all(merger, &mut pending, listing, stop).await;
+                    listing.incomplete.remove(&part);
+                    if listing.incomplete.is_empty() {
+                        let mut waiting = std::mem::take(&mut listing.waiting);
+                        self.merge_all(merger, &mut waiting, listing, stop).await;
+                        self.list_is_complete(gate).await;
+                    }
+                }
+                Arrival::Nothing => {}
+            }
+        }
+        self.merge_all(merger, &mut pending, listing, stop).await;
+    }
+
+    /// Merges, and does nothing else until it is merged: what this loop does not read, the API server keeps.
+    async fn merge_all(
+        &self,
+        merger: &Merger,
+        pending: &mut Vec<Observation>,
+        listing: &mut Listing,
+        stop: &CancellationToken,
+    ) {
+        if pending.is_empty() {
+            return;
+        }
+        self.board.merged_something();
+        let mut backoff = Backoff::default();
+        loop {
+            let waiting = (!listing.incomplete.is_empty()).then_some(&mut listing.waiting);
+            let Err(error) = merger.merge(pending, waiting, self.clock.now()).await else {
+                self.ledger_gate.open();
+                return;
+            };
+            let disposition = error.disposition();
+            self.metrics.failed(Loop::Ingest, disposition);
+            tracing::warn!(?disposition, %error, waiting = pending.len(), "Signals are not merged yet, will be tried again");
+            if disposition == Disposition::Unavailable {
+                self.ledger_gate.close(&format!("Signals wait: {error}"));
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()))).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn list_is_complete(&self, gate: &Gate) {
+        self.listed.send_replace(true);
+        gate.open();
+        // Runs that waited for the list.
+        for id in self.projections.open() {
+            self.requests.now(id);
+        }
+        match self.ledger.dirty().await {
+            Ok(dirty) => dirty.into_iter().for_each(|id| self.requests.now(id)),
+            // The merges that made them dirty have asked for their runs, too.
+            Err(error) => tracing::warn!(%error, "the dirty storms are not known"),
+        }
+    }
+
+    fn reject(&self, signal: SignalRef, rejection: Rejection) {
+        tracing::info!(
+            namespace = signal.namespace,
+            name = signal.name,
+            reason = rejection.reason,
+            message = rejection.message,
+            "Signal rejected"
+        );
+        let occurrences = rejection.occurrences as u64;
+        self.metrics.signals.get_or_create(&SignalLabels { result: SignalResult::Rejected }).inc();
+        self.metrics.occurrences_received.inc_by(occurrences);
+        let rejected = OccurrenceLabels { result: OccurrenceResult::Rejected };
+        self.metrics.occurrences.get_or_create(&rejected).inc_by(occurrences);
+        self.events.tell(object_reference(&signal), EventType::Warning, "SignalRejected", "Intake", &rejection.message);
+        let count = i64::try_from(rejection.occurrences).unwrap_or(i64::MAX);
+        self.board.write_now(Receipt {
+            signal: Arc::new(signal),
+            storm: None,
+            occurrences: OccurrenceSummary { total: count, new: 0, rejected: count },
+            verdict: Verdict::Rejected(rejection),
+        });
+    }
+}
+
+fn object_reference(signal: &SignalRef) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(Signal::api_version(&()).into_owned()),
+        kind: Some(Signal::kind(&()).into_owned()),
+        namespace: Some(signal.namespace.clone()),
+        name: Some(signal.name.clone()),
+        uid: Some(signal.uid.clone()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,292 @@
+//! The ledger of one replica, in its own memory; and what any other ledger must do alike.
+//!
+//! A restart loses it, and watching the Signals again rebuilds it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Closing, Ledger, LedgerError, Merge, Snapshot};
+use crate::storm::decide::{CloseReason, LedgerView};
+use crate::storm::merge::StormState;
+use crate::storm::{Digest, Epoch, Observation, StormId, StormKey, StormMetadata};
+
+/// How long a closed storm's occurrences are remembered after it last met one of them: longer than Alertmanager's default repeat
+/// interval of 4 h, so that an alert that simply goes on firing opens nothing.
+pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
+
+/// See the module.
+#[derive(Default)]
+pub struct MemoryLedger {
+    records: Mutex<Records>,
+}
+
+#[derive(Default)]
+struct Records {
+    keys: HashMap<StormKey, KeyRecord>,
+    swept: Option<Timestamp>,
+}
+
+/// How often records past the dedup horizon are looked for: the look is linear in the number of keys.
+const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+
+impl Records {
+    /// Forgets what is past the dedup horizon. Called where the memory grows, and only there.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP_INTERVAL) {
+            return;
+        }
+        self.swept = Some(now);
+        self.keys.retain(|_, record| {
+            record.held.expire(now);
+            record.resolved_early.expire(now);
+            !record.is_empty()
+        });
+    }
+}
+
+/// All that is known of one key.
+#[derive(Default)]
+struct KeyRecord {
+    open: Option<OpenStorm>,
+    /// Closed in the ledger, end not yet in the cluster.
+    closing: Vec<ClosedStorm>,
+    last_closed: Option<Epoch>,
+    held: Held,
+    resolved_early: Held,
+}
+
+struct OpenStorm {
+    epoch: Epoch,
+    pattern: String,
+    state: StormState,
+    /// Raised by each merge that changed something.
+    version: u64,
+    /// When the first change came that is not published.
+    dirty_since: Option<Timestamp>,
+    published: bool,
+}
+
+struct ClosedStorm {
+    epoch: Epoch,
+    metadata: Option<StormMetadata>,
+    reason: CloseReason,
+}
+
+/// Occurrences that are remembered for the dedup horizon.
+#[derive(Default)]
+struct Held {
+    uids: HashSet<Digest>,
+    last_met: Option<Timestamp>,
+}
+
+impl Held {
+    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, now: Timestamp) {
+        self.uids.extend(uids);
+        self.last_met = Some(now);
+    }
+
+    /// A repeat renews the memory of it (case C13).
+    fn meets(&mut self, uid: Digest, now: Timestamp) -> bool {
+        let met = self.uids.contains(&uid);
+        if met {
+            self.last_met = Some(now);
+        }
+        met
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        if self.last_met.is_some_and(|met| now.duration_since(met) > DEDUP_HORIZON) {
+            *self = Self::default();
+        }
+    }
+}
+
+impl KeyRecord {
+    fn merge(&mut self, observations: &[Observation], now: Timestamp) -> Merge {
+        self.held.expire(now);
+        self.resolved_early.expire(now);
+        // Met once per merge, before the closure below borrows the set.
+        for report in observations.iter().flat_map(|o| &o.reports) {
+            self.held.meets(report.uid, now);
+        }
+        let held = &self.held.uids;
+        let Some(storm) = &mut self.open else {
+            let opens = |o: &Observation| o.reports.iter().any(|r| r.firing && !held.contains(&r.uid));
+            return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: self.last_closed };
+        };
+        let before = storm.state.mark();
+        let new = observations.iter().map(|o| storm.state.merge(o, |uid| held.contains(&uid))).collect();
+        if storm.state.mark() != before {
+            storm.version += 1;
+            storm.dirty_since.get_or_insert(now);
+        }
+        Merge::Joined { epoch: storm.epoch, new }
+    }
+
+    /// Takes the open storm out if it is the one of this epoch.
+    fn take_open(&mut self, epoch: Epoch) -> Option<OpenStorm> {
+        self.open.take_if(|storm| storm.epoch == epoch)
+    }
+
+    fn retire(&mut self, storm: OpenStorm, now: Timestamp) {
+        self.last_closed = self.last_closed.max(Some(storm.epoch));
+        self.held.add(storm.state.into_held(), now);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.open.is_none()
+            && self.closing.is_empty()
+            && self.held.uids.is_empty()
+            && self.resolved_early.uids.is_empty()
+    }
+}
+
+impl MemoryLedger {
+    /// No method panics while it holds the lock, so a poisoned lock still guards a whole state.
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
+        let mut records = self.records();
+        let merge = |(key, observations): &(StormKey, Vec<Observation>)| match records.keys.get_mut(key) {
+            Some(record) => record.merge(observations, now),
+            None => KeyRecord::default().merge(observations, now),
+        };
+        Ok(batches.iter().map(merge).collect())
+    }
+
+    async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
+        let mut records = self.records();
+        records.sweep(now);
+        let record = records.keys.entry(id.key).or_default();
+        if let Some(open) = &record.open {
+            return Ok(Some(open.epoch));
+        }
+        if record.last_closed.is_some_and(|last| id.epoch <= last) {
+            return Ok(None);
+        }
+        let resolved = std::mem::take(&mut record.resolved_early).uids;
+        record.open = Some(OpenStorm {
+            epoch: id.epoch,
+            pattern: pattern.to_owned(),
+            state: StormState::with_resolved(resolved),
+            version: 0,
+            dirty_since: None,
+            published: false,
+        });
+        Ok(Some(id.epoch))
+    }
+
+    async fn hold(
+        &self,
+        key: StormKey,
+        epoch: Option<Epoch>,
+        uids: &[Digest],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mut records = self.records();
+        records.sweep(now);
+        let record = records.keys.entry(key).or_default();
+        record.last_closed = record.last_closed.max(epoch);
+        record.held.add(uids.iter().copied(), now);
+        Ok(())
+    }
+
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
+        self.records().keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), now);
+        Ok(())
+    }
+
+    async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
+        let records = self.records();
+        let dirty = |(key, record): (&StormKey, &KeyRecord)| {
+            record
+                .open
+                .as_ref()
+                .filter(|storm| storm.dirty_since.is_some())
+                .map(|storm| StormId { key: *key, epoch: storm.epoch })
+        };
+        Ok(records.keys.iter().filter_map(dirty).collect())
+    }
+
+    async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
+        let records = self.records();
+        let unknown = Snapshot { view: LedgerView::Unknown, version: 0, dirty_since: None };
+        let Some(record) = records.keys.get(&id.key) else { return Ok(unknown) };
+        if let Some(storm) = record.open.as_ref().filter(|storm| storm.epoch == id.epoch) {
+            let view = LedgerView::Open {
+                metadata: storm.state.metadata(&storm.pattern),
+                resolvable: storm.state.resolvable(),
+                published: storm.published,
+            };
+            return Ok(Snapshot { view, version: storm.version, dirty_since: storm.dirty_since });
+        }
+        let closing = record.closing.iter().find(|storm| storm.epoch == id.epoch);
+        if closing.is_none() && record.last_closed.is_none_or(|last| id.epoch > last) {
+            return Ok(unknown);
+        }
+        let view = LedgerView::Closed {
+            metadata: closing.and_then(|storm| storm.metadata.clone()),
+            reason: closing.map(|storm| storm.reason),
+        };
+        Ok(Snapshot { view, version: 0, dirty_since: None })
+    }
+
+    async fn ack(&self, id: StormId, version: u64) -> Result<bool, LedgerError> {
+        let mut records = self.records();
+        let storm = records.keys.get_mut(&id.key).and_then(|record| record.open.as_mut());
+        let Some(storm) = storm.filter(|storm| storm.epoch == id.epoch) else { return Ok(true) };
+        storm.published = true;
+        storm.dirty_since.take_if(|_| storm.version == version);
+        Ok(storm.dirty_since.is_none())
+    }
+
+    async fn close(
+        &self,
+        id: StormId,
+        version: u64,
+        reason: CloseReason,
+        now: Timestamp,
+    ) -> Result<Closing, LedgerError> {
+        let mut records = self.records();
+        let Some(record) = records.keys.get_mut(&id.key) else { return Ok(Closing::Changed) };
+        if record.open.as_ref().is_none_or(|storm| storm.version != version) {
+            return Ok(Closing::Changed);
+        }
+        let Some(storm) = record.take_open(id.epoch) else { return Ok(Closing::Changed) };
+        let metadata = storm.state.metadata(&storm.pattern);
+        record.closing.push(ClosedStorm { epoch: id.epoch, metadata, reason });
+        record.retire(storm, now);
+        Ok(Closing::Closed)
+    }
+
+    async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
+        if let Some(record) = self.records().keys.get_mut(&id.key) {
+            record.closing.retain(|storm| storm.epoch != id.epoch);
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, id: StormId, now: Timestamp) -> Result<(), LedgerError> {
+        if let Some(record) = self.records().keys.get_mut(&id.key)
+            && let Some(storm) = record.take_open(id.epoch)
+        {
+            record.retire(storm, now);
+        }
+        Ok(())
+    }
+
+    async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
+        if let Some(record) = self.records().keys.get_mut(&id.key) {
+            record.take_open(id.epoch);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! Stormfold folds an alert storm into one `RemediationRequest`.
+//!
+//! The way of the data: `ingest` (Signals → ledger) → `ledger` (what each storm has brought) → `publish`
+//! (ledger → `RemediationRequest`). ARCHITECTURE.md has the map; `storm` has the meaning.
+
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod ingest;
+pub mod ledger;
+pub mod metrics;
+pub mod publish;
+pub mod runtime;
+pub mod settings;
+pub mod storm;
+pub mod telemetry;

@@ -1,0 +1,222 @@
+//! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::runtime::error::Disposition;
+
+/// What became of a Signal at intake.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum SignalResult {
+    /// Everything in it was accepted.
+    Accepted,
+    /// Some occurrences were rejected.
+    PartlyRejected,
+    /// All of it was.
+    Rejected,
+}
+
+/// What became of an occurrence.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum OccurrenceResult {
+    /// It told the ledger something new.
+    Merged,
+    /// The ledger, or a closed storm, had it already.
+    Known,
+    /// It was refused.
+    Rejected,
+}
+
+/// A watched resource.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum WatchedResource {
+    /// `signals.stormfold.dev`.
+    Signals,
+    /// `remediationrequests.stormfold.dev`.
+    RemediationRequests,
+}
+
+impl WatchedResource {
+    /// As in RBAC.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Signals => "signals",
+            Self::RemediationRequests => "remediationrequests",
+        }
+    }
+}
+
+/// A write to the API server.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum ApiWrite {
+    /// A RemediationRequest created.
+    Create,
+    /// Facts of a storm applied.
+    Status,
+    /// The end of a storm applied.
+    Close,
+    /// A receipt.
+    Receipt,
+    /// A Kubernetes Event.
+    Event,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum WriteResult {
+    /// The API server said yes.
+    Done,
+    /// The object is gone: nothing left to write.
+    Gone,
+    /// Not now; tried again.
+    Failed,
+    /// Given up: Events only, which are news and not state.
+    Dropped,
+}
+
+/// A loop that can fail.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum Loop {
+    /// Signals in.
+    Ingest,
+    /// RemediationRequests out.
+    Publish,
+    /// Receipts out.
+    Receipts,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct SignalLabels {
+    pub result: SignalResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct OccurrenceLabels {
+    pub result: OccurrenceResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct WatchLabels {
+    pub resource: WatchedResource,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct WriteLabels {
+    pub write: ApiWrite,
+    pub result: WriteResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct FailureLabels {
+    pub in_loop: Loop,
+    pub disposition: DispositionLabel,
+}
+
+/// `Disposition`, as a label.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[allow(missing_docs)]
+pub enum DispositionLabel {
+    Terminal,
+    Conflict,
+    Transient,
+    Unavailable,
+}
+
+impl From<Disposition> for DispositionLabel {
+    fn from(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::Terminal => Self::Terminal,
+            Disposition::Conflict => Self::Conflict,
+            Disposition::Transient => Self::Transient,
+            Disposition::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// The metrics; cheap to clone, all clones are one.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the help text of each is at its registration")]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    pub signals: Family<SignalLabels, Counter>,
+    pub occurrences_received: Counter,
+    pub occurrences: Family<OccurrenceLabels, Counter>,
+    pub clamped_times: Counter,
+    pub open_storms: Gauge,
+    pub owed_receipts: Gauge,
+    pub publish_seconds: Histogram,
+    pub writes: Family<WriteLabels, Counter>,
+    pub watch_failures: Family<WatchLabels, Counter>,
+    pub failures: Family<FailureLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("stormfold");
+        let publish_seconds = Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        macro_rules! register {
+            ($name:literal, $help:literal) => {{
+                let metric = <_>::default();
+                registry.register($name, $help, Clone::clone(&metric));
+                metric
+            }};
+        }
+        let signals = register!("signals", "Signals that passed intake or did not");
+        let occurrences_received = register!("occurrences_received", "Occurrences in the Signals received");
+        let occurrences = register!("occurrences", "What became of the occurrences received");
+        let clamped_times = register!("clamped_times", "Times too far from their Signal's creation to be believed");
+        let open_storms = register!("open_storms", "Storms open in the cluster");
+        let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
+        let writes = register!("api_writes", "Writes to the API server");
+        let watch_failures = register!("watch_failures", "Watches that failed and were started again");
+        let failures = register!("failures", "Runs of a loop that failed and are tried again");
+        registry.register(
+            "publish_seconds",
+            "From the first unpublished change of a storm to its publication",
+            publish_seconds.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            signals,
+            occurrences_received,
+            occurrences,
+            clamped_times,
+            open_storms,
+            owed_receipts,
+            publish_seconds,
+            writes,
+            watch_failures,
+            failures,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts one write.
+    pub fn wrote(&self, write: ApiWrite, result: WriteResult) {
+        self.writes.get_or_create(&WriteLabels { write, result }).inc();
+    }
+
+    /// Counts one failed run.
+    pub fn failed(&self, in_loop: Loop, disposition: Disposition) {
+        self.failures.get_or_create(&FailureLabels { in_loop, disposition: disposition.into() }).inc();
+    }
+
+    /// All of them, in the OpenMetrics text format.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

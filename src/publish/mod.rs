@@ -1,0 +1,30 @@
+//! Storms out: one run per storm at a time, decide → render → apply. The only writer of `RemediationRequest`.
+
+mod apply;
+mod carry_out;
+mod news;
+mod openings;
+mod projections;
+mod queue;
+mod reconcile;
+pub mod render;
+
+pub use apply::Apply;
+pub use openings::Openings;
+pub use projections::{Projections, is_open, watch_projections};
+pub use queue::{PublishQueue, Requests, requests};
+pub use reconcile::{Publisher, Rewatch};
+
+use crate::storm::StormId;
+
+/// Receipts of merged Signals, as the publisher sees them: claimed before a snapshot, released when the snapshot is in the cluster.
+pub trait Receipts: Send + Sync {
+    /// Takes those whose Signals are merged: any snapshot taken after this includes them.
+    fn claim(&self, id: StormId);
+    /// The claimed ones may be written.
+    fn release(&self, id: StormId);
+    /// The storm is gone: its Signals will come again, or count as handled.
+    fn abandon(&self, id: StormId);
+    /// How many are not written yet.
+    fn owed(&self, id: StormId) -> usize;
+}

@@ -1,0 +1,174 @@
+//! A cache of the RemediationRequests of the cluster, by key and epoch. Only a hint: whatever is written carries the
+//! resourceVersion that it was decided on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::StreamExt;
+use kube::runtime::watcher::Event;
+use kube::{Client, ResourceExt};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::Requests;
+use crate::api::{RemediationRequest, StormState};
+use crate::runtime::watch::Watch;
+use crate::storm::{Epoch, StormId, StormKey};
+
+/// See the module.
+pub struct Projections {
+    by_key: RwLock<HashMap<StormKey, BTreeMap<Epoch, Arc<RemediationRequest>>>>,
+    listed: watch::Sender<bool>,
+}
+
+impl Default for Projections {
+    fn default() -> Self {
+        Self { by_key: RwLock::default(), listed: watch::Sender::new(false) }
+    }
+}
+
+impl Projections {
+    /// Waits until the first list is complete.
+    pub async fn listed(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    /// The object of a storm.
+    pub fn get(&self, id: StormId) -> Option<Arc<RemediationRequest>> {
+        self.read(|map| map.get(&id.key)?.get(&id.epoch).cloned())
+    }
+
+    /// The storms that are open in the cluster.
+    pub fn open(&self) -> Vec<StormId> {
+        self.read(|map| {
+            map.values().flat_map(BTreeMap::values).filter(|rr| is_open(rr)).filter_map(|rr| storm_id(rr)).collect()
+        })
+    }
+
+    /// All objects of a key, the oldest first.
+    pub fn of_key(&self, key: StormKey) -> Vec<Arc<RemediationRequest>> {
+        self.read(|map| map.get(&key).map(|epochs| epochs.values().cloned().collect()).unwrap_or_default())
+    }
+
+    /// Whether an open object of the same key is older than this storm.
+    pub fn older_open(&self, id: StormId) -> Option<Arc<RemediationRequest>> {
+        self.read(|map| map.get(&id.key)?.range(..id.epoch).map(|(_, rr)| rr).find(|rr| is_open(rr)).cloned())
+    }
+
+    /// Takes in what a write returned, or what was read. A watch that lags behind cannot bring back less: our own revision tells.
+    pub fn put(&self, object: RemediationRequest) -> Option<StormId> {
+        let id = storm_id(&object)?;
+        let mut map = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = map.entry(id.key).or_default().entry(id.epoch);
+        let slot = slot.or_insert_with(|| Arc::new(object.clone()));
+        let same_object = slot.uid() == object.uid();
+        if !same_object || revision(&object) >= revision(slot) {
+            *slot = Arc::new(object);
+        }
+        Some(id)
+    }
+
+    /// Takes in what an uncached read returned, whatever the cache has.
+    pub fn replace(&self, id: StormId, object: RemediationRequest) {
+        let mut map = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
+        map.entry(id.key).or_default().insert(id.epoch, Arc::new(object));
+    }
+
+    /// The object is gone.
+    pub fn remove(&self, id: StormId) {
+        let mut map = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(epochs) = map.get_mut(&id.key) {
+            epochs.remove(&id.epoch);
+            if epochs.is_empty() {
+                map.remove(&id.key);
+            }
+        }
+    }
+
+    fn in_namespaces(&self, namespaces: &[String]) -> HashSet<StormId> {
+        let ours =
+            |rr: &RemediationRequest| namespaces.is_empty() || namespaces.contains(&rr.namespace().unwrap_or_default());
+        self.read(|map| {
+            map.values().flat_map(BTreeMap::values).filter(|rr| ours(rr)).filter_map(|rr| storm_id(rr)).collect()
+        })
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&HashMap<StormKey, BTreeMap<Epoch, Arc<RemediationRequest>>>) -> T) -> T {
+        look(&self.by_key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Which storm an object is of; `None` for one whose spec nobody of ours wrote.
+pub(crate) fn storm_id(object: &RemediationRequest) -> Option<StormId> {
+    Some(StormId { key: StormKey::from_hex(&object.spec.storm_key)?, epoch: object.spec.epoch })
+}
+
+/// An object whose status is not written yet is open.
+pub fn is_open(object: &RemediationRequest) -> bool {
+    let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
+    storm.is_none_or(|storm| storm.state == StormState::Open)
+}
+
+fn revision(object: &RemediationRequest) -> i64 {
+    object.status.as_ref().and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision)
+}
+
+/// Keeps the cache, and asks for a run of every storm whose object changed, until `stop`.
+pub async fn watch_projections(
+    client: Client,
+    watch: Watch,
+    projections: Arc<Projections>,
+    requests: Requests,
+    stop: CancellationToken,
+) {
+    let mut events = watch.events::<RemediationRequest>(&client);
+    let mut listing: HashMap<usize, HashSet<StormId>> = (0..watch.parts()).map(|part| (part, HashSet::new())).collect();
+    while let Some(Some((part, event))) = stop.run_until_cancelled(events.next()).await {
+        match event {
+            Event::Init => {
+                listing.insert(part, HashSet::new());
+            }
+            Event::InitApply(object) => {
+                if let Some(id) = take(&projections, object) {
+                    listing.entry(part).or_default().insert(id);
+                    requests.now(id);
+                }
+            }
+            Event::InitDone => {
+                let listed = listing.remove(&part).unwrap_or_default();
+                let scope = watch.namespaces.get(part).map(std::slice::from_ref).unwrap_or_default();
+                for gone in projections.in_namespaces(scope).difference(&listed) {
+                    projections.remove(*gone);
+                    requests.now(*gone);
+                }
+            }
+            Event::Apply(object) => {
+                if let Some(id) = take(&projections, object) {
+                    requests.now(id);
+                }
+            }
+            Event::Delete(object) => {
+                if let Some(id) = storm_id(&object) {
+                    projections.remove(id);
+                    requests.now(id);
+                }
+            }
+        }
+        if listing.is_empty() {
+            watch.gate.open();
+            projections.listed.send_replace(true);
+        }
+    }
+}
+
+fn take(projections: &Projections, mut object: RemediationRequest) -> Option<StormId> {
+    // Ownership of fields is the API server's business, and a third of the object's size.
+    object.metadata.managed_fields = None;
+    let name = object.name_any();
+    let id = projections.put(object);
+    if id.is_none() {
+        tracing::warn!(name, "a RemediationRequest has no valid spec.stormKey: it is left alone");
+    }
+    id
+}

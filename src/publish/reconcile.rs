@@ -1,0 +1,228 @@
+//! One run of one storm: snapshot → projection → decide → carry out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio::sync::{Notify, watch};
+
+use super::Receipts;
+use super::apply::Apply;
+use super::openings::Openings;
+use super::projections::{Projections, is_open, storm_id};
+use super::queue::Requests;
+use crate::api::{RemediationRequest, STORM};
+use crate::ledger::{Ledger, LedgerError, Snapshot};
+use crate::metrics::{Loop, Metrics};
+use crate::runtime::clock::Clock;
+use crate::runtime::error::{ApiError, Disposition};
+use crate::runtime::events::Events;
+use crate::storm::decide::{Decision, LedgerView, Projection, decide};
+use crate::storm::metadata::to_storm_metadata;
+use crate::storm::name::storm_name;
+use crate::storm::{Opening, Policy, StormId};
+
+/// How soon to look again at something that another run, or the receipt writer, is about to finish.
+pub(super) const SHORTLY: Duration = Duration::from_millis(200);
+/// create, write, close, write the end, and once more for each that met a newer object: more steps than that is a fault of ours,
+/// and the back-off is the right place for it.
+const MAX_STEPS: usize = 12;
+
+/// Asks ingest to read all Signals again.
+pub type Rewatch = Arc<Notify>;
+
+/// Publishes storms.
+pub struct Publisher {
+    /// Where storms are merged.
+    pub ledger: Arc<dyn Ledger>,
+    /// What the cluster shows.
+    pub projections: Arc<Projections>,
+    /// What storms begin with.
+    pub openings: Arc<Openings>,
+    /// What merged Signals are owed.
+    pub receipts: Arc<dyn Receipts>,
+    /// The API server.
+    pub apply: Apply,
+    /// The rules.
+    pub policy: Policy,
+    /// At most one write per storm in this time.
+    pub interval: Duration,
+    /// Asks for further runs.
+    pub requests: Requests,
+    /// Whether the first list of Signals is complete: before that a storm cannot be called quiet.
+    pub listed: watch::Receiver<bool>,
+    /// Asks for all Signals again.
+    pub rewatch: Rewatch,
+    /// The time.
+    pub clock: Clock,
+    /// For people.
+    pub events: Events,
+    /// For machines.
+    pub metrics: Metrics,
+}
+
+/// What the queue does after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing until somebody asks.
+    Done,
+    /// Again after this.
+    After(Duration),
+    /// Something was written; again after this, and not before the publish interval is over.
+    Published(Duration),
+    /// Again after a back-off.
+    Failed,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("the Signal that opened the storm is not known yet: the Signals are being read again")]
+    NoOpening,
+    #[error("no decision after {MAX_STEPS} steps")]
+    Endless,
+}
+
+impl PublishError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Ledger(error) => error.disposition(),
+            Self::Api(error) => error.disposition(),
+            Self::NoOpening | Self::Endless => Disposition::Transient,
+        }
+    }
+}
+
+/// What one step of a run leads to.
+pub(super) enum Step {
+    /// Decide again: the state is another now.
+    Again,
+    /// Something was written: decide again, but write no more facts in this run.
+    Wrote,
+    /// The run is over.
+    End(Next),
+}
+
+impl Publisher {
+    pub(super) fn publish_interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Runs a storm once. Its errors end here: logged, counted, and answered with a back-off.
+    pub async fn reconcile(&self, id: StormId) -> Next {
+        let mut outcome = self.run(id).await;
+        if let Err(PublishError::Api(error)) = &outcome
+            && error.disposition() == Disposition::Conflict
+        {
+            // Decided on an old object. Read it, and decide once more at once.
+            self.metrics.failed(Loop::Publish, Disposition::Conflict);
+            outcome = match self.read_again(id).await {
+                Ok(()) => self.run(id).await,
+                Err(error) => Err(error.into()),
+            };
+        }
+        outcome.unwrap_or_else(|error| {
+            let disposition = error.disposition();
+            self.metrics.failed(Loop::Publish, disposition);
+            tracing::warn!(storm = ?id, ?disposition, %error, "publish failed, will be tried again");
+            Next::Failed
+        })
+    }
+
+    async fn run(&self, id: StormId) -> Result<Next, PublishError> {
+        let mut wrote = false;
+        for _ in 0..MAX_STEPS {
+            let now = self.clock.now();
+            self.receipts.claim(id);
+            let snapshot = self.ledger.snapshot(id).await?;
+            let Some(projection) = self.projection(id, &snapshot).await? else { return Ok(Next::After(SHORTLY)) };
+            let decision = decide(&snapshot.view, &projection, &self.policy, id.epoch, now);
+            if self.waits_for_list(&decision, &projection) {
+                return Ok(Next::Done);
+            }
+            let step = match decision {
+                Decision::Write(..) if wrote => Step::End(Next::After(Duration::ZERO)),
+                decision => self.carry_out(id, decision, &snapshot, now).await?,
+            };
+            match step {
+                Step::Again => {}
+                Step::Wrote => wrote = true,
+                Step::End(Next::After(delay)) if wrote => return Ok(Next::Published(delay)),
+                Step::End(next) => return Ok(next),
+            }
+        }
+        Err(PublishError::Endless)
+    }
+
+    /// While the first list is read, the ledger may know less than the cluster shows, and silence means nothing. What the
+    /// cluster shows stays as it is; only what it does not show yet is written. The end of the list asks for every open storm.
+    fn waits_for_list(&self, decision: &Decision, projection: &Projection) -> bool {
+        let shown = matches!(projection, Projection::Open { metadata: Some(_), .. });
+        let waits = match decision {
+            Decision::Close(_) => true,
+            Decision::Write(..) => shown,
+            _ => false,
+        };
+        waits && !*self.listed.borrow()
+    }
+
+    /// What the cluster shows of this storm. `None`: its predecessor's end is not written yet, and comes first.
+    async fn projection(&self, id: StormId, snapshot: &Snapshot) -> Result<Option<Projection>, PublishError> {
+        let mut object = self.projections.get(id);
+        if object.is_none() && matches!(snapshot.view, LedgerView::Open { published: true, .. }) {
+            // Gone from the cache is a hint; gone by an uncached read is a fact.
+            self.read_again(id).await?;
+            object = self.projections.get(id);
+        }
+        let mut superseded = false;
+        if let Some(older) = self.projections.older_open(id).as_deref().and_then(storm_id)
+            && object.as_deref().is_none_or(is_open)
+        {
+            superseded = !matches!(self.ledger.snapshot(older).await?.view, LedgerView::Closed { .. });
+            if !superseded {
+                self.requests.now(older);
+                return Ok(None);
+            }
+        }
+        Ok(Some(match object.as_deref() {
+            None => Projection::Absent { superseded },
+            Some(object) if !is_open(object) => Projection::Closed,
+            Some(object) => Projection::Open {
+                metadata: to_storm_metadata(object),
+                is_storm: has_storm_condition(object),
+                finished: object
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.remediation.as_ref())
+                    .is_some_and(|remediation| remediation.outcome.is_some()),
+                superseded,
+            },
+        }))
+    }
+
+    /// Brings the cache to what the cluster has now.
+    async fn read_again(&self, id: StormId) -> Result<(), ApiError> {
+        let Some((namespace, name)) = self.object_name(id) else { return Ok(()) };
+        match self.apply.get(&namespace, &name).await? {
+            Some(object) => self.projections.replace(id, object),
+            None => self.projections.remove(id),
+        }
+        Ok(())
+    }
+
+    fn object_name(&self, id: StormId) -> Option<(String, String)> {
+        let opening = self.openings.get(id);
+        let from_opening = |o: Arc<Opening>| (o.object_namespace.clone(), storm_name(&o.pattern, id.epoch));
+        let from_cache = || self.projections.get(id).map(|o| (o.namespace().unwrap_or_default(), o.name_any()));
+        opening.map(from_opening).or_else(from_cache)
+    }
+}
+
+pub(super) fn has_storm_condition(object: &RemediationRequest) -> bool {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == STORM && condition.status == "True")
+}

@@ -1,0 +1,75 @@
+//! What is written, from what was decided. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+use serde_json::{Value, json};
+
+use crate::api::{
+    CLOSED, REASON_BELOW_THRESHOLD, REASON_OPEN, REASON_THRESHOLD_REACHED, RemediationRequest, STORM, StormState,
+    StormStatus, condition, upsert_condition,
+};
+use crate::storm::decide::{CloseReason, is_storm};
+use crate::storm::metadata::storm_status;
+use crate::storm::{Policy, StormMetadata};
+
+/// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
+/// an old view is refused (409), and the UID, so that it never lands on another object of the same name.
+pub fn status(
+    object: &RemediationRequest,
+    facts: &StormMetadata,
+    ending: Option<CloseReason>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Value {
+    let old = object.status.as_ref();
+    let revision = old.and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision) + 1;
+    let storm = StormStatus {
+        state: if ending.is_some() { StormState::Closed } else { StormState::Open },
+        closed_at: ending.map(|_| whole_second(now).into()),
+        close_reason: ending.map(Into::into),
+        ..storm_status(facts, revision)
+    };
+    // Only the conditions of ours: an apply owns what it lists.
+    let mut conditions: Vec<Condition> = old.map(|status| status.conditions.clone()).unwrap_or_default();
+    conditions.retain(|c| c.type_ == STORM || c.type_ == CLOSED);
+    for new in [storm_condition(facts, policy, now), closed_condition(ending, now)] {
+        upsert_condition(&mut conditions, new);
+    }
+    json!({
+        "apiVersion": RemediationRequest::api_version(&()),
+        "kind": RemediationRequest::kind(&()),
+        "metadata": {
+            "name": object.metadata.name,
+            "namespace": object.metadata.namespace,
+            "uid": object.metadata.uid,
+            "resourceVersion": object.metadata.resource_version,
+        },
+        "status": { "storm": storm, "conditions": conditions },
+    })
+}
+
+fn storm_condition(facts: &StormMetadata, policy: &Policy, now: Timestamp) -> Condition {
+    let reached = is_storm(facts, policy);
+    let reason = if reached { REASON_THRESHOLD_REACHED } else { REASON_BELOW_THRESHOLD };
+    let message = format!("a storm is {} alerts or {} resources", policy.storm_alerts, policy.storm_resources);
+    condition(STORM, reached, reason, message, now)
+}
+
+fn closed_condition(ending: Option<CloseReason>, now: Timestamp) -> Condition {
+    let (reason, message) = match ending {
+        None => (REASON_OPEN, "new occurrences join this storm"),
+        Some(CloseReason::Resolved) => ("Resolved", "nothing fires, and the settle delay is over"),
+        Some(CloseReason::Quiet) => ("Quiet", "no Signal came for the quiet period"),
+        Some(CloseReason::MaxAge) => ("MaxAge", "the maximum age is over; new occurrences open a successor"),
+        Some(CloseReason::RemediationFinished) => {
+            ("RemediationFinished", "the remediation engine reported its outcome")
+        }
+        Some(CloseReason::Superseded) => ("Superseded", "an older open RemediationRequest holds this storm"),
+    };
+    condition(CLOSED, ending.is_some(), reason, message.to_owned(), now)
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

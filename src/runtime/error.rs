@@ -1,0 +1,110 @@
+//! API calls bounded in time, and what to do about each way in which one fails.
+
+use std::time::Duration;
+
+use crate::ledger::LedgerError;
+
+/// The longest that one call may take. Without it a silent API server would hold a call for ever: the client has no timeout of
+/// its own, and its retries of 503 last minutes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a failure asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Trying again changes nothing until somebody changes something: say so, retry slowly.
+    Terminal,
+    /// Decided on an old state: read again, decide again, at once.
+    Conflict,
+    /// Passes by itself: back off.
+    Transient,
+    /// Nobody answers: back off, and say so in readiness.
+    Unavailable,
+}
+
+/// A call to the API server that failed. The call may have had its effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer in time.
+    #[error("{what}: no answer within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout {
+        /// What was tried, on what.
+        what: String,
+    },
+    /// An answer, or no connection.
+    #[error("{what}: {source}")]
+    Kube {
+        /// What was tried, on what.
+        what: String,
+        /// What came back.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Runs one API call within [`CALL_TIMEOUT`]. `what` says what is tried, on what: it begins the error's message.
+pub async fn call<T>(
+    what: impl FnOnce() -> String,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(ApiError::Kube { what: what(), source: Box::new(source) }),
+        Err(_) => Err(ApiError::Timeout { what: what() }),
+    }
+}
+
+impl ApiError {
+    /// The HTTP status of the answer, if there was one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Timeout { .. } => None,
+        }
+    }
+
+    /// Whether the object's namespace is on its way out: nothing can be created there any more (case E4).
+    pub fn namespace_is_terminating(&self) -> bool {
+        match self {
+            Self::Kube { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => {
+                    let causes = status.details.iter().flat_map(|details| &details.causes);
+                    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+                }
+                _ => false,
+            },
+            Self::Timeout { .. } => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Timeout { .. } => Disposition::Unavailable,
+            Self::Kube { source, .. } => match source.as_ref() {
+                // The API server answers 500 when an apply has a field that its CRD does not know: no retry mends that.
+                kube::Error::Api(status) if status.message.contains("field not declared in schema") => {
+                    Disposition::Terminal
+                }
+                kube::Error::Api(status) => match status.code {
+                    409 => Disposition::Conflict,
+                    429 | 500.. => Disposition::Transient,
+                    _ => Disposition::Terminal,
+                },
+                kube::Error::HyperError(_) | kube::Error::Service(_) => Disposition::Unavailable,
+                // Whatever else the client can say is about a request that it could not make or an answer that it could not read.
+                _ => Disposition::Terminal,
+            },
+        }
+    }
+}
+
+impl LedgerError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable(_) => Disposition::Unavailable,
+        }
+    }
+}

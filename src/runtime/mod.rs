@@ -1,0 +1,8 @@
+//! What every loop needs: time, bounded calls, errors with a disposition, back-off, readiness, Kubernetes Events.
+
+pub mod backoff;
+pub mod clock;
+pub mod error;
+pub mod events;
+pub mod readiness;
+pub mod watch;

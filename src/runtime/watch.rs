@@ -1,0 +1,95 @@
+//! One watch over one or many namespaces, with its troubles told in words.
+
+use std::fmt::Debug;
+
+use futures::stream::{BoxStream, SelectAll, StreamExt};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::readiness::Gate;
+use crate::metrics::{Metrics, WatchLabels, WatchedResource};
+
+/// Objects per page of a list: a Signal has up to 300 KB, and a page is in memory at once.
+const PAGE: u32 = 50;
+
+/// An event of the watch over the `usize`-th namespace.
+pub type WatchEvent<K> = (usize, watcher::Event<K>);
+
+/// What is watched, and where its troubles are told.
+pub struct Watch {
+    /// For logs and metrics.
+    pub resource: WatchedResource,
+    /// None: all namespaces.
+    pub namespaces: Vec<String>,
+    /// Closed while a watch fails.
+    pub gate: Gate,
+    /// Counts failures.
+    pub metrics: Metrics,
+}
+
+impl Watch {
+    /// How many watches there are: each begins with a list of its own.
+    pub fn parts(&self) -> usize {
+        self.namespaces.len().max(1)
+    }
+
+    /// The events of all namespaces. A failing watch backs off, says why, and starts again; this stream does not end.
+    pub fn events<K>(&self, client: &Client) -> SelectAll<BoxStream<'static, WatchEvent<K>>>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + 'static,
+    {
+        let apis: Vec<Api<K>> = if self.namespaces.is_empty() {
+            vec![Api::all(client.clone())]
+        } else {
+            self.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+        };
+        let config = watcher::Config::default().page_size(PAGE);
+        let streams = apis.into_iter().enumerate().map(|(index, api)| {
+            let (gate, metrics, resource) = (self.gate.clone(), self.metrics.clone(), self.resource);
+            watcher(api, config.clone())
+                .default_backoff()
+                .filter_map(move |event| {
+                    let event = event.map_err(|error| report(&error, resource, &gate, &metrics)).ok();
+                    std::future::ready(event.map(|event| (index, event)))
+                })
+                .boxed()
+        });
+        futures::stream::select_all(streams)
+    }
+}
+
+fn report(error: &watcher::Error, resource: WatchedResource, gate: &Gate, metrics: &Metrics) {
+    let advice = advice(error, resource);
+    metrics.watch_failures.get_or_create(&WatchLabels { resource }).inc();
+    tracing::warn!(resource = resource.plural(), %error, "watch failed: {advice}");
+    // An expired watch is repaired by the list that follows; nobody has to know.
+    if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+        gate.close(&advice);
+    }
+}
+
+/// What a person can do about it.
+fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
+    let plural = resource.plural();
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        other => return format!("cannot watch {plural}: {other}: is the API server of this kubeconfig running?"),
+    };
+    match status.code {
+        401 => format!("cannot watch {plural}: the API server does not accept these credentials"),
+        403 => format!(
+            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {plural}.stormfold.dev: kubectl apply -f manifests/rbac.yaml"
+        ),
+        404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),
+        code => format!("cannot watch {plural}: the API server answers {code}: {}", status.message),
+    }
+}

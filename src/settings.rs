@@ -1,0 +1,137 @@
+//! Flags and environment: read here, checked here, and nowhere else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::storm::Policy;
+
+/// Folds an alert storm into one `RemediationRequest`.
+#[derive(Parser, Debug)]
+#[command(name = "stormfold", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunSettings,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the operator (the default).
+    Run(Box<RunSettings>),
+    /// Print every CRD as YAML.
+    Crds,
+}
+
+impl Cli {
+    /// The command, `run` when none is named.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Run(Box::new(self.run)))
+    }
+}
+
+/// Where storm state is merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LedgerKind {
+    /// In this process: one replica, rebuilt after a restart.
+    Memory,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Settings of `stormfold run`.
+#[derive(Args, Debug, Clone)]
+pub struct RunSettings {
+    /// Where storm state is merged.
+    #[arg(long, env = "STORMFOLD_LEDGER", default_value = "memory")]
+    pub ledger: LedgerKind,
+    /// Watch this namespace; repeat it for more. Default: all.
+    #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    pub watch_namespaces: Vec<String>,
+    /// At most one write per storm in this time.
+    #[arg(long, env = "STORMFOLD_PUBLISH_INTERVAL", default_value = "1s", value_parser = publish_interval)]
+    pub publish_interval: Duration,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, env = "STORMFOLD_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// How logs are written; RUST_LOG chooses what.
+    #[arg(long, env = "STORMFOLD_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What the built-in policy says about the end of a storm.
+    #[command(flatten)]
+    pub policy: PolicySettings,
+}
+
+/// The timers of the built-in policy.
+#[derive(Args, Debug, Clone)]
+pub struct PolicySettings {
+    /// Close a storm as Quiet when no Signal came for longer than this.
+    #[arg(long, env = "STORMFOLD_QUIET_PERIOD", default_value = "10m", value_parser = duration)]
+    quiet_period: SignedDuration,
+    /// The same for storms whose source reports ends (spec.resolvable).
+    #[arg(long, env = "STORMFOLD_STALE_AFTER", default_value = "5h", value_parser = duration)]
+    stale_after: SignedDuration,
+    /// Close a storm as Resolved when nothing fires and no Signal came for longer than this.
+    #[arg(long, env = "STORMFOLD_SETTLE_DELAY", default_value = "5m", value_parser = duration)]
+    settle_delay: SignedDuration,
+    /// Close a storm as MaxAge when it is open for longer than this.
+    #[arg(long, env = "STORMFOLD_MAX_AGE", default_value = "6h", value_parser = duration)]
+    max_age: SignedDuration,
+}
+
+impl RunSettings {
+    /// What one flag alone cannot check. The message names the flags.
+    pub fn validate(&self) -> Result<(), String> {
+        let PolicySettings { quiet_period, max_age, .. } = &self.policy;
+        if max_age <= quiet_period {
+            return Err(format!(
+                "--max-age {max_age:#} is not longer than --quiet-period {quiet_period:#}: no storm could end as Quiet"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The built-in policy with these timers.
+    pub fn policy(&self) -> Policy {
+        let PolicySettings { quiet_period, stale_after, settle_delay, max_age } = self.policy;
+        Policy { quiet_period, stale_after, settle_delay, max_age, ..Policy::default() }
+    }
+}
+
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let duration: SignedDuration = text.parse().map_err(|_| "not a duration: write it as 30s, 10m or 6h".to_owned())?;
+    let year = SignedDuration::from_hours(24 * 365);
+    if duration >= SignedDuration::from_secs(1) && duration <= year {
+        Ok(duration)
+    } else {
+        Err("out of range: 1s to one year".to_owned())
+    }
+}
+
+fn publish_interval(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|_| "not a duration: write it as 500ms or 1s".to_owned())?;
+    Duration::try_from(duration)
+        .ok()
+        .filter(|d| *d >= Duration::from_millis(100) && *d <= Duration::from_secs(60))
+        .ok_or_else(|| "out of range: 100ms to 1m".to_owned())
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let valid = text.len() <= 63
+        && text.starts_with(inner)
+        && text.ends_with(inner)
+        && text.chars().all(|c| inner(c) || c == '-');
+    if valid { Ok(text.to_owned()) } else { Err("not a namespace: lower-case letters, digits and hyphens".to_owned()) }
+}

@@ -1,0 +1,214 @@
+//! The one place that says what happens next to a storm. Pure: the clock is an argument.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::metadata::StormMetadata;
+use super::{Epoch, Policy};
+
+/// Why a storm was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Nothing fires any more, and the settle delay is over.
+    Resolved,
+    /// No Signal for the quiet period.
+    Quiet,
+    /// Open for the maximum age.
+    MaxAge,
+    /// The engine reported its outcome.
+    RemediationFinished,
+    /// An older open object of the same key holds this storm.
+    Superseded,
+}
+
+/// What the ledger knows of a storm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerView {
+    /// Signals of its key join it.
+    Open {
+        /// What it has brought; `None` for one just opened or adopted.
+        metadata: Option<StormMetadata>,
+        /// Whether some source reports ends.
+        resolvable: bool,
+        /// Whether the ledger knows that its RemediationRequest was written.
+        published: bool,
+    },
+    /// Closed in the ledger: nothing joins it any more, and its final write may be still to do.
+    Closed {
+        /// The final facts, while the ledger keeps them.
+        metadata: Option<StormMetadata>,
+        /// Why it was closed, while the ledger keeps that.
+        reason: Option<CloseReason>,
+    },
+    /// Not known.
+    Unknown,
+}
+
+/// What the cluster shows of a storm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// There is no such object.
+    Absent {
+        /// Whether an older open object of the same key holds this storm.
+        superseded: bool,
+    },
+    /// An open object.
+    Open {
+        /// Its facts; `None` when it was created and its status not yet written.
+        metadata: Option<StormMetadata>,
+        /// Its condition `Storm`.
+        is_storm: bool,
+        /// Whether the engine reported an outcome.
+        finished: bool,
+        /// Whether an older open object of the same key holds this storm.
+        superseded: bool,
+    },
+    /// A closed object.
+    Closed,
+}
+
+/// What to do next, with a closed reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Create the object.
+    Create,
+    /// Take the open object of the cluster into the ledger.
+    Adopt,
+    /// Write the facts.
+    Write(WriteReason, StormMetadata),
+    /// Nothing to write; look again at this time.
+    Keep(Timestamp),
+    /// End it in the ledger.
+    Close(CloseReason),
+    /// It ended in the ledger: once its receipts are out, write the end.
+    WriteClosed(CloseReason, StormMetadata),
+    /// Its object was deleted by hand: what it held counts as handled.
+    Forget,
+    /// The ledger's storm lost its place in the cluster: drop it and watch again.
+    Drop(DropReason),
+    /// Over: nothing is left to do.
+    Settled,
+}
+
+/// Why facts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteReason {
+    /// The object has no facts yet.
+    Opened,
+    /// The threshold is reached with this write.
+    ThresholdReached,
+    /// The facts changed.
+    Changed,
+}
+
+/// Why the ledger drops a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The object is closed although the ledger holds the storm open.
+    ClosedInCluster,
+    /// An older open object of the same key holds the storm.
+    Superseded,
+}
+
+/// What happens next to the storm that opened at `epoch`.
+pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epoch: Epoch, now: Timestamp) -> Decision {
+    match (ledger, projection) {
+        (
+            LedgerView::Open { .. },
+            Projection::Absent { superseded: true } | Projection::Open { superseded: true, .. },
+        ) => Decision::Drop(DropReason::Superseded),
+        (LedgerView::Open { published: true, .. }, Projection::Absent { .. }) => Decision::Forget,
+        (LedgerView::Open { metadata: Some(_), .. }, Projection::Absent { .. }) => Decision::Create,
+        // Opened a moment ago and not yet merged: the merge that follows asks again.
+        (LedgerView::Open { metadata: None, .. }, Projection::Absent { .. }) => Decision::Settled,
+        (LedgerView::Open { .. }, Projection::Closed) => Decision::Drop(DropReason::ClosedInCluster),
+        (
+            LedgerView::Open { metadata, resolvable, .. },
+            Projection::Open { metadata: shown, is_storm, finished, .. },
+        ) => {
+            let life = Life { resolvable: *resolvable, finished: *finished, opened: opened_at(epoch, now) };
+            write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy)
+                .unwrap_or_else(|facts| life.next(facts.as_ref(), policy, now))
+        }
+        (LedgerView::Closed { metadata, reason }, Projection::Open { metadata: shown, is_storm, .. }) => {
+            let reason = reason.unwrap_or(CloseReason::Quiet);
+            match write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy) {
+                Ok(write) => write,
+                Err(Some(facts)) => Decision::WriteClosed(reason, facts),
+                Err(None) => Decision::Settled,
+            }
+        }
+        (LedgerView::Unknown, Projection::Open { superseded: true, metadata: Some(facts), .. }) => {
+            Decision::WriteClosed(CloseReason::Superseded, facts.clone())
+        }
+        (LedgerView::Unknown, Projection::Open { .. }) => Decision::Adopt,
+        (LedgerView::Closed { .. } | LedgerView::Unknown, Projection::Absent { .. } | Projection::Closed) => {
+            Decision::Settled
+        }
+    }
+}
+
+/// True at the threshold and above it (case A22: `>=`, here and in the documentation).
+pub fn is_storm(metadata: &StormMetadata, policy: &Policy) -> bool {
+    metadata.alert_count >= policy.storm_alerts || metadata.affected_count >= policy.storm_resources
+}
+
+/// The write that comes before anything else, or the facts that both sides already agree on.
+fn write_first(
+    ledger: Option<&StormMetadata>,
+    shown: Option<&StormMetadata>,
+    was_storm: bool,
+    policy: &Policy,
+) -> Result<Decision, Option<StormMetadata>> {
+    let facts = match (ledger, shown) {
+        (None, None) => return Err(None),
+        (Some(facts), None) => return Ok(Decision::Write(WriteReason::Opened, facts.clone())),
+        (None, Some(shown)) => shown.clone(),
+        (Some(facts), Some(shown)) => facts.join(shown),
+    };
+    if is_storm(&facts, policy) && !was_storm {
+        return Ok(Decision::Write(WriteReason::ThresholdReached, facts));
+    }
+    if shown == Some(&facts) { Err(Some(facts)) } else { Ok(Decision::Write(WriteReason::Changed, facts)) }
+}
+
+/// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
+fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
+    Timestamp::from_second(epoch).unwrap_or(now).min(now)
+}
+
+/// Times come from objects that anybody may have edited: the end of time is as far as they go.
+fn after(start: Timestamp, delay: SignedDuration) -> Timestamp {
+    start.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
+/// What an ending depends on, beside the facts.
+struct Life {
+    resolvable: bool,
+    finished: bool,
+    opened: Timestamp,
+}
+
+impl Life {
+    /// Ends the storm if an ending is due, else says when the next one can be. A boundary belongs to the storm: an ending is due
+    /// strictly after it (case A16).
+    fn next(&self, facts: Option<&StormMetadata>, policy: &Policy, now: Timestamp) -> Decision {
+        if self.finished && policy.close_on_outcome {
+            return Decision::Close(CloseReason::RemediationFinished);
+        }
+        // A storm is quiet from its last report, or from its opening when it opened with old news.
+        let quiet_since = facts.map_or(self.opened, |facts| facts.last_seen.max(self.opened));
+        let over = facts.is_some_and(|facts| facts.alert_count > 0 && facts.firing == 0);
+        let quiet_period = if self.resolvable && !over { policy.stale_after } else { policy.quiet_period };
+        let mut endings = vec![
+            (after(self.opened, policy.max_age), CloseReason::MaxAge),
+            (after(quiet_since, quiet_period), CloseReason::Quiet),
+        ];
+        if over {
+            endings.insert(0, (after(quiet_since, policy.settle_delay), CloseReason::Resolved));
+        }
+        match endings.iter().find(|(at, _)| now > *at) {
+            Some((_, reason)) => Decision::Close(*reason),
+            None => Decision::Keep(endings.iter().map(|(at, _)| *at).min().unwrap_or(now)),
+        }
+    }
+}

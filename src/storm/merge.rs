@@ -1,0 +1,110 @@
+//! Merging is a join: idempotent, commutative, associative. Counts are cardinalities, times and severity are extremes, so a
+//! Signal may come twice, late, or in any order.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::digest::Digest;
+use super::metadata::StormMetadata;
+use super::observation::Observation;
+use super::{Sample, Severity};
+
+/// What a storm has brought: sets and extremes only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StormState {
+    seen: HashSet<Digest>,
+    resolved: HashSet<Digest>,
+    resources: HashSet<Digest>,
+    sample: Sample,
+    extremes: Option<Extremes>,
+}
+
+/// Registers that only move one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extremes {
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    severity: Severity,
+    resolvable: bool,
+}
+
+impl StormState {
+    /// A storm that begins with occurrences already known to be over.
+    pub fn with_resolved(resolved: HashSet<Digest>) -> Self {
+        Self { resolved, ..Self::default() }
+    }
+
+    /// Joins an observation, without the occurrences that `held` names. Returns how many of its reports said something new.
+    pub fn merge(&mut self, observation: &Observation, held: impl Fn(Digest) -> bool) -> usize {
+        let mut new = 0;
+        let mut touched = false;
+        for report in observation.reports.iter().filter(|report| !held(report.uid)) {
+            touched = true;
+            let set = if report.firing { &mut self.seen } else { &mut self.resolved };
+            new += usize::from(set.insert(report.uid));
+            if let (true, Some((digest, text))) = (report.firing, &report.resource)
+                && self.resources.insert(*digest)
+            {
+                self.sample.offer(text);
+            }
+        }
+        if touched {
+            self.stretch(observation);
+        }
+        new
+    }
+
+    fn stretch(&mut self, observation: &Observation) {
+        let Observation { first_seen, last_seen, severity, resolvable, .. } = *observation;
+        let new = Extremes { first_seen, last_seen, severity, resolvable };
+        self.extremes = Some(self.extremes.map_or(new, |old| Extremes {
+            first_seen: old.first_seen.min(new.first_seen),
+            last_seen: old.last_seen.max(new.last_seen),
+            severity: old.severity.max(new.severity),
+            resolvable: old.resolvable || new.resolvable,
+        }));
+    }
+
+    /// True when a merge of the same state would be published differently.
+    pub fn differs(&self, before: &StormMark) -> bool {
+        self.mark() != *before
+    }
+
+    /// A cheap summary that changes whenever the state does.
+    pub fn mark(&self) -> StormMark {
+        StormMark(self.seen.len(), self.resolved.len(), self.resources.len(), self.extremes)
+    }
+
+    /// The light value of this storm; `None` while nothing was merged.
+    pub fn metadata(&self, pattern: &str) -> Option<StormMetadata> {
+        let Extremes { first_seen, last_seen, severity, .. } = self.extremes?;
+        let over = self.resolved.iter().filter(|uid| self.seen.contains(uid)).count();
+        Some(StormMetadata {
+            pattern: pattern.to_owned(),
+            alert_count: self.seen.len(),
+            firing: self.seen.len() - over,
+            affected_count: self.resources.len(),
+            affected_resources: self.sample.texts(),
+            first_seen,
+            last_seen,
+            severity,
+        })
+    }
+
+    /// Whether some source of this storm reports ends.
+    pub fn resolvable(&self) -> bool {
+        self.extremes.is_some_and(|e| e.resolvable)
+    }
+
+    /// The occurrences that it holds, firing or resolved.
+    pub fn into_held(self) -> HashSet<Digest> {
+        let Self { mut seen, resolved, .. } = self;
+        seen.extend(resolved);
+        seen
+    }
+}
+
+/// See [`StormState::mark`]. Sets only grow, so their sizes tell whether they changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StormMark(usize, usize, usize, Option<Extremes>);

@@ -1,0 +1,209 @@
+//! `StormMetadata`: the light value that stands for a whole storm, and its two translations.
+//!
+//! `to_storm_metadata(&from_storm_metadata(&m, &opening)) == Some(m)`: what the ledger keeps and what the object shows are the same facts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::decide::CloseReason;
+use super::name::{sanitize_label_value, storm_name};
+use super::{Epoch, Sample, Severity, StormKey};
+use crate::api;
+
+/// What a storm has brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StormMetadata {
+    /// What is grouped.
+    pub pattern: String,
+    /// Distinct occurrences that fired.
+    pub alert_count: usize,
+    /// Those of them not reported as resolved.
+    pub firing: usize,
+    /// Distinct affected resources.
+    pub affected_count: usize,
+    /// A fair sample of them.
+    pub affected_resources: Vec<String>,
+    /// The earliest start; whole seconds.
+    pub first_seen: Timestamp,
+    /// The latest report; whole seconds.
+    pub last_seen: Timestamp,
+    /// The highest severity.
+    pub severity: Severity,
+}
+
+impl StormMetadata {
+    /// The join of two views of one storm: neither goes back (invariant 3). The firing count is not monotone: it is the one of
+    /// the view that has seen more.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        let ahead = if other.alert_count > self.alert_count { other } else { self };
+        let sample = self.affected_resources.iter().chain(&other.affected_resources).map(String::as_str);
+        Self {
+            pattern: self.pattern.clone(),
+            alert_count: self.alert_count.max(other.alert_count),
+            firing: ahead.firing,
+            affected_count: self.affected_count.max(other.affected_count),
+            affected_resources: Sample::of(sample).texts(),
+            first_seen: self.first_seen.min(other.first_seen),
+            last_seen: self.last_seen.max(other.last_seen),
+            severity: self.severity.max(other.severity),
+        }
+    }
+}
+
+/// What a storm takes from the Signal that opens it. It does not follow later Signals (invariant 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Namespace of the Signal object, and so of the RemediationRequest.
+    pub object_namespace: String,
+    /// What is grouped.
+    pub pattern: String,
+    /// The alert's name.
+    pub signal_name: String,
+    /// Kind of the source.
+    pub source_kind: Option<String>,
+    /// The namespace the trouble is in; empty for cluster-scoped trouble.
+    pub namespace: String,
+    /// The cluster the trouble is in.
+    pub cluster: Option<String>,
+    /// Severity of the opening Signal.
+    pub severity: Severity,
+    /// What the policy grouped by.
+    pub group_labels: BTreeMap<String, String>,
+    /// The policy.
+    pub policy: String,
+}
+
+impl Opening {
+    /// The opening of a storm whose object is in the cluster.
+    pub fn of(object: &api::RemediationRequest) -> Self {
+        let spec = &object.spec;
+        Self {
+            object_namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            pattern: spec.pattern.clone(),
+            signal_name: spec.signal.name.clone(),
+            source_kind: spec.signal.source_kind.clone(),
+            namespace: spec.namespace.clone(),
+            cluster: spec.cluster.clone(),
+            severity: spec.severity.into(),
+            group_labels: spec.group_labels.clone(),
+            policy: spec.policy_ref.name.clone(),
+        }
+    }
+
+    /// What groups the Signals of this opening.
+    pub fn key(&self) -> StormKey {
+        StormKey::new(&self.object_namespace, &self.pattern)
+    }
+}
+
+/// The object of a storm, whole: its spec from the opening, `status.storm` from the metadata, revision 1.
+pub fn from_storm_metadata(
+    metadata: &StormMetadata,
+    opening: &Opening,
+    epoch: Epoch,
+    previous: Option<String>,
+) -> api::RemediationRequest {
+    let spec = api::RemediationRequestSpec {
+        pattern: opening.pattern.clone(),
+        storm_key: opening.key().to_hex(),
+        epoch,
+        signal: api::OpeningSignal { name: opening.signal_name.clone(), source_kind: opening.source_kind.clone() },
+        namespace: opening.namespace.clone(),
+        cluster: opening.cluster.clone(),
+        severity: opening.severity.into(),
+        group_labels: opening.group_labels.clone(),
+        policy_ref: api::PolicyRef { name: opening.policy.clone() },
+        previous_ref: previous.map(|name| api::PreviousRef { name }),
+    };
+    let mut object = api::RemediationRequest::new(&storm_name(&opening.pattern, epoch), spec);
+    object.metadata.namespace = Some(opening.object_namespace.clone());
+    object.metadata.labels = Some(labels(opening));
+    object.status =
+        Some(api::RemediationRequestStatus { storm: Some(storm_status(metadata, 1)), ..Default::default() });
+    object
+}
+
+/// Labels for people's selectors. Nothing of ours looks anything up by them: they are shortened (case C11).
+fn labels(opening: &Opening) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), "stormfold".to_owned()),
+        (format!("{}/signal", api::GROUP), sanitize_label_value(&opening.signal_name)),
+        (format!("{}/namespace", api::GROUP), sanitize_label_value(&opening.namespace)),
+    ]);
+    labels.retain(|_, value| !value.is_empty());
+    labels
+}
+
+/// `status.storm` of an open storm.
+pub fn storm_status(metadata: &StormMetadata, revision: i64) -> api::StormStatus {
+    api::StormStatus {
+        state: api::StormState::Open,
+        alert_count: count(metadata.alert_count),
+        firing_count: count(metadata.firing),
+        affected_count: count(metadata.affected_count),
+        affected_resources: metadata.affected_resources.clone(),
+        truncated: metadata.affected_count > metadata.affected_resources.len(),
+        severity: metadata.severity.into(),
+        first_seen: metadata.first_seen.into(),
+        last_seen: metadata.last_seen.into(),
+        revision,
+        closed_at: None,
+        close_reason: None,
+    }
+}
+
+/// The facts that an object shows; `None` while it has no `status.storm`.
+pub fn to_storm_metadata(object: &api::RemediationRequest) -> Option<StormMetadata> {
+    let storm = object.status.as_ref()?.storm.as_ref()?;
+    Some(StormMetadata {
+        pattern: object.spec.pattern.clone(),
+        alert_count: usize::try_from(storm.alert_count).unwrap_or_default(),
+        firing: usize::try_from(storm.firing_count).unwrap_or_default(),
+        affected_count: usize::try_from(storm.affected_count).unwrap_or_default(),
+        affected_resources: storm.affected_resources.clone(),
+        first_seen: storm.first_seen.0,
+        last_seen: storm.last_seen.0,
+        severity: storm.severity.into(),
+    })
+}
+
+/// A count in the signed form that CRDs use.
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+impl From<Severity> for api::Severity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warning,
+            Severity::Error => Self::Error,
+            Severity::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<api::Severity> for Severity {
+    fn from(severity: api::Severity) -> Self {
+        match severity {
+            api::Severity::Info => Self::Info,
+            api::Severity::Warning => Self::Warning,
+            api::Severity::Error => Self::Error,
+            api::Severity::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<CloseReason> for api::CloseReason {
+    fn from(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Resolved => Self::Resolved,
+            CloseReason::Quiet => Self::Quiet,
+            CloseReason::MaxAge => Self::MaxAge,
+            CloseReason::RemediationFinished => Self::RemediationFinished,
+            CloseReason::Superseded => Self::Superseded,
+        }
+    }
+}

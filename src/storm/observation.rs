@@ -1,0 +1,93 @@
+//! What intake makes of a Signal: an `Observation` when it can be merged, a `Rejection` when it never can.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::digest::{Digest, DigestKey};
+use super::metadata::Opening;
+use super::resource::Resource;
+use super::{Severity, StormKey};
+
+/// Which Signal object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SignalRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID: a new object of the same name is another Signal.
+    pub uid: String,
+}
+
+/// A Signal that passed intake.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The Signal.
+    pub signal: Arc<SignalRef>,
+    /// The key it belongs to.
+    pub key: StormKey,
+    /// What a storm that it opens takes from it.
+    pub opening: Arc<Opening>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether its source reports ends.
+    pub resolvable: bool,
+    /// The earliest start among its occurrences; whole seconds.
+    pub first_seen: Timestamp,
+    /// The latest report among its occurrences; whole seconds.
+    pub last_seen: Timestamp,
+    /// Its occurrences.
+    pub reports: Vec<Report>,
+    /// The occurrences that were refused, and why the first of them was.
+    pub refused: Refused,
+    /// How many times were clamped.
+    pub clamped: usize,
+    /// The storm that its receipt names, if it has a receipt.
+    pub receipt: Option<String>,
+}
+
+/// The part of a Signal that was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// How many occurrences.
+    pub count: usize,
+    /// Why the first of them: names the line or the item.
+    pub first: Option<String>,
+}
+
+/// One occurrence, as the ledger sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Digest of the occurrence's identity.
+    pub uid: Digest,
+    /// Firing or resolved.
+    pub firing: bool,
+    /// What it is about: the digest of the resource, and its text in the storm's namespace.
+    pub resource: Option<(Digest, Arc<str>)>,
+}
+
+/// A permanent fault of the input: one condition, one Event, one count; never a retry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reason of the condition `Accepted`: one word, from a closed list.
+    pub reason: &'static str,
+    /// What was seen, where, and what to do.
+    pub message: String,
+    /// How many occurrences the Signal has, as far as that can be told.
+    pub occurrences: usize,
+}
+
+/// The identity of an occurrence with a fingerprint: what makes a repeat a repeat. Its state is not part of it, so that the end
+/// of an occurrence meets its beginning.
+pub fn uid(
+    key: &DigestKey,
+    cluster: &str,
+    fingerprint: &str,
+    starts_at: Option<Timestamp>,
+    resource: Option<&Resource>,
+) -> Digest {
+    let start = starts_at.map_or(i64::MIN, Timestamp::as_millisecond).to_be_bytes();
+    let resource = resource.map_or(0, |resource| resource.digest(key)).to_be_bytes();
+    key.digest(&[b"f", cluster.as_bytes(), fingerprint.as_bytes(), &start, &resource])
+}

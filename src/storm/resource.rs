@@ -1,0 +1,256 @@
+//! A resource and its one text form, used by the ledger, by `status.storm.affectedResources` and by `spec.table`.
+//!
+//! `Kind/Name` says a resource in the Signal's namespace whose API version is unstated or `v1`. Anything else is a path like the
+//! API server's own: `/namespaces/web/Pod/a`, `/Volume/a` (cluster-scoped), `/apis/apps/v1/namespaces/web/Deployment/a`.
+
+use super::digest::{Digest, DigestKey};
+
+/// Kinds of Kubernetes itself that never have a namespace. One that is reported without a namespace is not taken to be in the
+/// Signal's (case B1).
+const CLUSTER_SCOPED_KINDS: [&str; 12] = [
+    "Node",
+    "Namespace",
+    "PersistentVolume",
+    "StorageClass",
+    "VolumeAttachment",
+    "CSINode",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "PriorityClass",
+    "IngressClass",
+    "APIService",
+];
+
+/// A resource, whole: its namespace does not depend on where it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource {
+    /// `group/version`; `None` for `v1` and for unstated, which are one thing here.
+    pub api_version: Option<String>,
+    /// Upper camel case, letters and digits.
+    pub kind: String,
+    /// `None` when cluster-scoped.
+    pub namespace: Option<String>,
+    /// Any text without control characters.
+    pub name: String,
+}
+
+/// What is wrong with the text of a resource.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceFault {
+    /// There is no `/` where the kind should end.
+    #[error("resource {0:?} is not of the form Kind/Name or /namespaces/NAMESPACE/Kind/Name")]
+    Form(String),
+    /// The kind is not upper camel case.
+    #[error("resource kind {0:?} is not a kind: letters and digits, the first a capital, at most 63")]
+    Kind(String),
+    /// The namespace is not a DNS label.
+    #[error("resource namespace {0:?} is not a namespace: lower-case letters, digits and hyphens, at most 63")]
+    Namespace(String),
+    /// The API version is not `version` or `group/version`.
+    #[error("resource API version {0:?} is not of the form version or group/version")]
+    ApiVersion(String),
+    /// The name is empty, too long or has control characters.
+    #[error("resource name {0:?} is empty, longer than 253 characters, or has control characters")]
+    Name(String),
+}
+
+impl Resource {
+    /// A resource from what a Signal in `scope` (its namespace; `None`: cluster-scoped) says. `namespace`: absent means the
+    /// Signal's own (or none, for a kind that never has one), the empty string means cluster-scoped.
+    pub fn new(
+        api_version: Option<&str>,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+        scope: Option<&str>,
+    ) -> Result<Self, ResourceFault> {
+        let kind_is_valid = kind.starts_with(|c: char| c.is_ascii_uppercase())
+            && kind.len() <= 63
+            && kind.chars().all(|c| c.is_ascii_alphanumeric());
+        if !kind_is_valid {
+            return Err(ResourceFault::Kind(shorten(kind)));
+        }
+        if name.is_empty() || name.chars().count() > 253 || name.chars().any(char::is_control) {
+            return Err(ResourceFault::Name(shorten(name)));
+        }
+        let api_version = api_version.filter(|v| *v != "v1");
+        if let Some(version) = api_version.filter(|v| !is_api_version(v)) {
+            return Err(ResourceFault::ApiVersion(shorten(version)));
+        }
+        let namespace = match namespace {
+            Some("") => None,
+            Some(stated) if !is_dns_label(stated) => return Err(ResourceFault::Namespace(shorten(stated))),
+            Some(stated) => Some(stated),
+            None if CLUSTER_SCOPED_KINDS.contains(&kind) => None,
+            None => scope,
+        };
+        Ok(Self {
+            api_version: api_version.map(str::to_owned),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The digest of its identity: API version, namespace, kind and name (case B2).
+    pub fn digest(&self, key: &DigestKey) -> Digest {
+        let Self { api_version, kind, namespace, name } = self;
+        let api_version = api_version.as_deref().unwrap_or_default();
+        let namespace = namespace.as_deref().unwrap_or_default();
+        key.digest(&[api_version.as_bytes(), namespace.as_bytes(), kind.as_bytes(), name.as_bytes()])
+    }
+}
+
+/// The text of a resource as read in `scope` (a namespace; `None`: cluster-scoped). Short where the short form says the same.
+pub fn extract_resource_name(resource: &Resource, scope: Option<&str>) -> String {
+    let Resource { api_version, kind, namespace, name } = resource;
+    let implied = if CLUSTER_SCOPED_KINDS.contains(&kind.as_str()) { None } else { scope };
+    if api_version.is_none() && namespace.as_deref() == implied {
+        return format!("{kind}/{name}");
+    }
+    let version = match api_version {
+        None => String::new(),
+        Some(core) if !core.contains('/') => format!("/api/{core}"),
+        Some(grouped) => format!("/apis/{grouped}"),
+    };
+    match namespace {
+        Some(namespace) => format!("{version}/namespaces/{namespace}/{kind}/{name}"),
+        None => format!("{version}/{kind}/{name}"),
+    }
+}
+
+/// The texts of many resources.
+pub fn extract_resource_names(resources: &[Resource], scope: Option<&str>) -> Vec<String> {
+    resources.iter().map(|resource| extract_resource_name(resource, scope)).collect()
+}
+
+/// The resource that a text says in `scope`. Total: any text gives a resource or a fault.
+///
+/// The words `api`, `apis` and `namespaces` begin with a small letter and a kind with a capital, so a path has one reading; the
+/// name is everything behind the kind and may contain `/` (case B3).
+pub fn parse_resource_name(text: &str, scope: Option<&str>) -> Result<Resource, ResourceFault> {
+    let form = || ResourceFault::Form(shorten(text));
+    let Some(path) = text.strip_prefix('/') else {
+        let (kind, name) = text.split_once('/').ok_or_else(form)?;
+        return Resource::new(None, kind, None, name, scope);
+    };
+    let (api_version, rest) = if let Some(rest) = path.strip_prefix("apis/") {
+        let (end, _) = rest.match_indices('/').nth(1).ok_or_else(form)?;
+        (Some(&rest[..end]), &rest[end + 1..])
+    } else if let Some(rest) = path.strip_prefix("api/") {
+        rest.split_once('/').map(|(version, rest)| (Some(version), rest)).ok_or_else(form)?
+    } else {
+        (None, path)
+    };
+    let (namespace, rest) = match rest.strip_prefix("namespaces/") {
+        Some(rest) => rest.split_once('/').ok_or_else(form)?,
+        None => ("", rest),
+    };
+    let (kind, name) = rest.split_once('/').ok_or_else(form)?;
+    Resource::new(api_version, kind, Some(namespace), name, scope)
+}
+
+/// RFC 1123: what a namespace is called.
+fn is_dns_label(text: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes.first().is_some_and(|c| inner(*c))
+        && bytes.last().is_some_and(|c| inner(*c))
+        && bytes.iter().all(|c| inner(*c) || *c == b'-')
+}
+
+fn is_api_version(text: &str) -> bool {
+    let (group, version) = text.rsplit_once('/').unwrap_or(("g", text));
+    text.len() <= 253 && is_dns_label(version) && group.split('.').all(is_dns_label)
+}
+
+/// The beginning of a hostile text, for a message.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() { format!("{shown}…") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("Pod/web-0", Some("prod"), None, "Pod", Some("prod"), "web-0")]
+    #[case("Pod/a/b", Some("prod"), None, "Pod", Some("prod"), "a/b")] // B3
+    #[case("Node/n1", Some("prod"), None, "Node", None, "n1")] // B1
+    #[case("Node/n1", None, None, "Node", None, "n1")]
+    #[case("/namespaces/web/Pod/a", Some("prod"), None, "Pod", Some("web"), "a")] // B2
+    #[case("/Volume/a", Some("prod"), None, "Volume", None, "a")]
+    #[case("/apis/apps/v1/namespaces/web/Deployment/a", Some("prod"), Some("apps/v1"), "Deployment", Some("web"), "a")]
+    #[case("/api/v2/Pod/a", Some("prod"), Some("v2"), "Pod", None, "a")]
+    fn a_text_says_one_resource(
+        #[case] text: &str,
+        #[case] scope: Option<&str>,
+        #[case] api_version: Option<&str>,
+        #[case] kind: &str,
+        #[case] namespace: Option<&str>,
+        #[case] name: &str,
+    ) {
+        let resource = parse_resource_name(text, scope).unwrap();
+        assert_eq!(resource.api_version.as_deref(), api_version);
+        assert_eq!((resource.kind.as_str(), resource.name.as_str()), (kind, name));
+        assert_eq!(resource.namespace.as_deref(), namespace);
+        assert_eq!(extract_resource_name(&resource, scope), text);
+    }
+
+    // B2: the same kind and name in two namespaces, or of two API groups, are two resources; unstated and v1 are one.
+    #[test]
+    fn identity_is_api_version_namespace_kind_and_name() {
+        let key = DigestKey::new([1; 16]);
+        let digest = |text| parse_resource_name(text, Some("prod")).unwrap().digest(&key);
+        assert_eq!(digest("Pod/a"), digest("/namespaces/prod/Pod/a"));
+        assert_eq!(digest("Pod/a"), digest("/api/v1/namespaces/prod/Pod/a"));
+        for other in ["Pod/b", "Job/a", "/namespaces/web/Pod/a", "/Pod/a", "/apis/x.io/v1/namespaces/prod/Pod/a"] {
+            assert_ne!(digest("Pod/a"), digest(other), "{other}");
+        }
+    }
+
+    // E9: an unknown target is refused with a reason that shows what was seen.
+    #[rstest]
+    #[case("web-0")]
+    #[case("pod/web-0")]
+    #[case("Pod/")]
+    #[case("/apis/apps/v1")]
+    #[case("/namespaces/Web/Pod/a")]
+    #[case("Pod/a\nb")]
+    #[case("")]
+    fn a_text_that_is_no_resource_is_a_fault(#[case] text: &str) {
+        assert!(parse_resource_name(text, Some("prod")).is_err());
+    }
+
+    fn label() -> impl Strategy<Value = String> {
+        "[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?"
+    }
+
+    proptest! {
+        #[test]
+        fn parse_resource_name_is_the_inverse_of_extract_resource_name(
+            version in prop::option::of("([a-z]{1,8}(\\.[a-z]{1,5})?/)?v[1-9](beta1)?"),
+            kind in prop_oneof!["[A-Z][A-Za-z0-9]{0,20}", Just("Node".to_owned())],
+            namespace in prop_oneof![Just(None), Just(Some(String::new())), label().prop_map(Some)],
+            name in "\\PC{1,60}",
+            scope in prop::option::of(label()),
+        ) {
+            let r = Resource::new(version.as_deref(), &kind, namespace.as_deref(), &name, scope.as_deref()).unwrap();
+            let text = extract_resource_name(&r, scope.as_deref());
+            prop_assert_eq!(parse_resource_name(&text, scope.as_deref()).unwrap(), r);
+        }
+
+        #[test]
+        fn any_text_gives_a_resource_or_a_fault(text in "(/?(apis?|namespaces|Pod|v1|[a-z/]{0,4})){0,6}.{0,40}") {
+            if let Ok(r) = parse_resource_name(&text, Some("prod")) {
+                prop_assert_eq!(parse_resource_name(&extract_resource_name(&r, Some("prod")), Some("prod")), Ok(r));
+            }
+        }
+    }
+}

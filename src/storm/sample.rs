@@ -1,0 +1,104 @@
+//! A fair sample of resource texts: bounded, and still showing every namespace and kind it has room for.
+//!
+//! Order all texts by (rank within their namespace and kind, namespace and kind, text) and keep the first `cap`. Adding texts only
+//! moves others back in that order, so the sample of a union is the sample of the samples' union: the sample is itself a join, and
+//! nothing but the sample has to be kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::resource::parse_resource_name;
+
+/// The most texts a sample may hold: bounds the object, with texts of at most 700 characters, to some 70 KB (invariant 16).
+pub const AFFECTED_CAP: usize = 100;
+
+/// Texts by (namespace, kind).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    groups: BTreeMap<(String, String), BTreeSet<String>>,
+    len: usize,
+}
+
+impl Sample {
+    /// The fair sample of these texts.
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut sample = Self::default();
+        for text in texts {
+            sample.offer(text);
+        }
+        sample
+    }
+
+    /// Takes `text` in if there is room for it or if it shows more than one that is there.
+    pub fn offer(&mut self, text: &str) {
+        // The scope does not matter to the grouping: `Kind/Name` has one implied namespace, whichever it is.
+        let group = match parse_resource_name(text, None) {
+            Ok(resource) => (resource.namespace.unwrap_or_default(), resource.kind),
+            Err(_) => (String::new(), String::new()),
+        };
+        if self.groups.entry(group).or_default().insert(text.to_owned()) {
+            self.len += 1;
+        }
+        if self.len > AFFECTED_CAP {
+            self.drop_last();
+        }
+    }
+
+    /// Drops the last text in the sample's order: the greatest of the last of the largest groups.
+    fn drop_last(&mut self) {
+        let largest = self.groups.values().map(BTreeSet::len).max().unwrap_or_default();
+        let Some(group) = self.groups.values_mut().rev().find(|group| group.len() == largest) else { return };
+        if group.pop_last().is_some() {
+            self.len -= 1;
+        }
+        self.groups.retain(|_, texts| !texts.is_empty());
+    }
+
+    /// The texts, sorted by namespace, kind and text.
+    pub fn texts(&self) -> Vec<String> {
+        self.groups.values().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec((0..9u8, 0..4u8, 0..200u16), 0..300).prop_map(|parts| {
+            parts.into_iter().map(|(ns, kind, name)| format!("/namespaces/ns{ns}/Kind{kind}/n{name}")).collect()
+        })
+    }
+
+    fn sample(texts: &[String]) -> Sample {
+        Sample::of(texts.iter().map(String::as_str))
+    }
+
+    proptest! {
+        // A10: the list is capped, whatever comes in, and the same for every order of arrival.
+        #[test]
+        fn the_sample_of_a_union_is_the_sample_of_the_samples(a in texts(), b in texts()) {
+            let union: Vec<_> = a.iter().chain(&b).cloned().collect();
+            let mut backwards = union.clone();
+            backwards.reverse();
+            let mut joined = sample(&a);
+            for text in sample(&b).texts() {
+                joined.offer(&text);
+            }
+            prop_assert_eq!(joined.texts(), sample(&union).texts());
+            prop_assert_eq!(sample(&backwards).texts(), sample(&union).texts());
+            prop_assert!(joined.texts().len() <= AFFECTED_CAP);
+        }
+    }
+
+    #[test]
+    fn the_sample_keeps_every_namespace_and_kind_it_can() {
+        let mut all: Vec<String> = (0..5_000).map(|n| format!("/namespaces/loud/Pod/p{n:04}")).collect();
+        all.extend((0..40).map(|n| format!("/namespaces/quiet{n}/Pod/p")));
+        all.push("/Node/n".into());
+        let kept = sample(&all).texts();
+        assert_eq!(kept.len(), AFFECTED_CAP);
+        assert!(kept.contains(&"/Node/n".to_owned()));
+        assert_eq!(kept.iter().filter(|text| text.contains("quiet")).count(), 40);
+    }
+}

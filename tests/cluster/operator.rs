@@ -1,0 +1,152 @@
+//! The operator as a process of its own, with the rights of manifests/rbac.yaml and no others.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::wait::eventually;
+use super::world::World;
+
+/// A running operator. Dropped, it is killed by its process id.
+pub struct Operator {
+    child: Child,
+    files: TempDir,
+    /// Shown when a test fails.
+    pub log: PathBuf,
+}
+
+impl Operator {
+    /// Starts one for the namespaces of these worlds, with further arguments, and waits until it is ready.
+    pub async fn start(worlds: &[&World], arguments: &[&str]) -> Self {
+        let operator = Self::launch(worlds, arguments).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Starts one and does not wait.
+    pub async fn launch(worlds: &[&World], arguments: &[&str]) -> Self {
+        let files = TempDir::new().unwrap();
+        let kubeconfig = files.path().join("kubeconfig");
+        File::create(&kubeconfig)
+            .unwrap()
+            .write_all(restricted_kubeconfig(&worlds[0].client).await.as_bytes())
+            .unwrap();
+        let log = files.path().join("log");
+        let namespaces = worlds.iter().map(|world| format!("--watch-namespace={}", world.namespace));
+        let child = Command::new(env!("CARGO_BIN_EXE_stormfold"))
+            .args(["run", "--admin-listen=127.0.0.1:0", "--log-format=json"])
+            .args(namespaces)
+            .args(arguments)
+            .env_clear()
+            .env("KUBECONFIG", &kubeconfig)
+            .env("RUST_LOG", "info,stormfold=debug,kube_client=off")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .process_group(0)
+            .spawn()
+            .expect("the operator starts");
+        Self { child, files, log }
+    }
+
+    /// Waits until /readyz says ok.
+    pub async fn ready(&self) {
+        eventually("the operator is ready", || async {
+            match self.get("/readyz").await {
+                Ok((200, _)) => Ok(()),
+                other => Err(format!("{other:?}\n{}", self.log_text())),
+            }
+        })
+        .await;
+    }
+
+    /// GET of an admin page: status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let address = self.admin().ok_or("no admin address in the log yet")?;
+        let mut stream = tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the header")?;
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// The sum of all samples whose line begins with `prefix`, such as `stormfold_api_writes_total{write="Status"`.
+    pub async fn metric(&self, prefix: &str) -> f64 {
+        let (_, page) = self.get("/metrics").await.expect("the metrics page");
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        page.lines().filter(|line| line.starts_with(prefix)).filter_map(value).sum()
+    }
+
+    fn admin(&self) -> Option<String> {
+        let started = self.log_lines().into_iter().find(|line| line["message"] == "stormfold starts")?;
+        started["admin"].as_str().map(str::to_owned)
+    }
+
+    /// Log lines that are whole.
+    pub fn log_lines(&self) -> Vec<serde_json::Value> {
+        self.log_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// What it has logged.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL: nothing is finished, nothing is told.
+    pub fn sigkill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn sigterm(mut self) -> ExitStatus {
+        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        (status, self.log_text())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("operator log in {}:\n{}", self.files.path().display(), self.log_text());
+        }
+        // Ended already when a test ended it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The administrator's kubeconfig with a token of the operator's ServiceAccount in place of the administrator's certificate.
+async fn restricted_kubeconfig(client: &Client) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "stormfold-system");
+    let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+    let token = accounts
+        .create_token_request("stormfold", &PostParams::default(), &request)
+        .await
+        .expect("manifests/rbac.yaml is applied")
+        .status
+        .expect("a token")
+        .token;
+    let admin = std::fs::read_to_string(std::env::var_os("KUBECONFIG").unwrap()).unwrap();
+    let mut config: serde_json::Value = serde_saphyr::from_str(&admin).unwrap();
+    config["users"][0]["user"] = serde_json::json!({ "token": token });
+    config.to_string()
+}

@@ -1,0 +1,38 @@
+//! Signals for tests. Names differ from each other on purpose: a swapped argument shows.
+
+use kube::core::ObjectMeta;
+use stormfold::api::{Occurrence, OccurrenceState, Resource, Severity, Signal, SignalSpec};
+
+/// A Signal without occurrences, of alert `alert`.
+pub fn signal(name: &str, alert: &str) -> Signal {
+    Signal {
+        metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+        spec: SignalSpec { name: alert.into(), severity: Severity::Error, ..SignalSpec::default() },
+        status: None,
+    }
+}
+
+/// One Signal with one firing occurrence of its own about Pod `pod-<n>`.
+pub fn firing(alert: &str, n: usize) -> Signal {
+    let mut signal = signal(&format!("{}-{n}", alert.to_lowercase()), alert);
+    signal.spec.occurrences = Some(vec![occurrence(&format!("fp-{n}"), OccurrenceState::Firing, &format!("pod-{n}"))]);
+    signal
+}
+
+/// An occurrence about a Pod.
+pub fn occurrence(fingerprint: &str, state: OccurrenceState, pod: &str) -> Occurrence {
+    Occurrence {
+        fingerprint: Some(fingerprint.into()),
+        state,
+        resource: Some(Resource { kind: "Pod".into(), name: pod.into(), ..Resource::default() }),
+        ..Occurrence::default()
+    }
+}
+
+/// A Signal with a table of firing lines, one for each number, about Pod `pod-<n>`.
+pub fn table(name: &str, alert: &str, numbers: impl IntoIterator<Item = usize>) -> Signal {
+    let lines = numbers.into_iter().map(|n| format!("firing - fp-{n} Pod/pod-{n}\n"));
+    let mut signal = signal(name, alert);
+    signal.spec.table = Some(lines.collect());
+    signal
+}

@@ -1,0 +1,127 @@
+//! One test's part of the cluster: namespaces of its own, and what is in them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus};
+
+use super::wait::eventually;
+
+/// See the module.
+pub struct World {
+    pub client: Client,
+    pub namespace: String,
+}
+
+impl World {
+    /// A namespace of its own; its name tells the test.
+    pub async fn new(test: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG is not set: run these tests with `make test`");
+        let client = Client::try_default().await.expect("the throwaway cluster answers");
+        let namespace = create_namespace(&client, test).await;
+        Self { client, namespace }
+    }
+
+    /// One more namespace of the same test.
+    pub async fn another_namespace(&self, test: &str) -> Self {
+        Self { client: self.client.clone(), namespace: create_namespace(&self.client, test).await }
+    }
+
+    pub fn signals(&self) -> Api<Signal> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn requests(&self) -> Api<RemediationRequest> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn create(&self, signal: &Signal) -> Signal {
+        self.signals().create(&PostParams::default(), signal).await.expect("the API server takes the Signal")
+    }
+
+    /// All RemediationRequests, the oldest epoch first.
+    pub async fn storms(&self) -> Vec<RemediationRequest> {
+        let mut items = self.requests().list(&ListParams::default()).await.unwrap().items;
+        items.sort_by_key(|object| object.spec.epoch);
+        items
+    }
+
+    /// Waits until there is one RemediationRequest and its storm satisfies `expected`.
+    pub async fn one_storm(&self, what: &str, expected: impl Fn(&StormStatus) -> bool) -> RemediationRequest {
+        eventually(what, || async {
+            let mut storms = self.storms().await;
+            match (storms.pop(), storms.is_empty()) {
+                (Some(object), true) if facts(&object).is_some_and(&expected) => Ok(object),
+                (last, _) => Err(format!("{} others, the last {:?}", storms.len(), last.and_then(|o| o.status))),
+            }
+        })
+        .await
+    }
+
+    /// Waits until the last storm of the namespace satisfies `expected`, and gives all of them.
+    pub async fn storms_until(
+        &self,
+        what: &str,
+        count: usize,
+        expected: impl Fn(&StormStatus) -> bool,
+    ) -> Vec<RemediationRequest> {
+        eventually(what, || async {
+            let storms = self.storms().await;
+            if storms.len() == count && storms.last().and_then(facts).is_some_and(&expected) {
+                return Ok(storms);
+            }
+            Err(format!("{:?}", storms.iter().map(facts).collect::<Vec<_>>()))
+        })
+        .await
+    }
+
+    /// Waits until every Signal has a receipt, and gives them.
+    pub async fn receipts(&self, count: usize) -> Vec<Signal> {
+        eventually("every Signal has a receipt", || async {
+            let signals = self.signals().list(&ListParams::default()).await.unwrap().items;
+            let done = signals.iter().filter(|signal| accepted(signal).is_some()).count();
+            if done == count { Ok(signals) } else { Err(format!("{done} of {count}")) }
+        })
+        .await
+    }
+
+    /// Waits for an Event of this reason; gives its note.
+    pub async fn event(&self, reason: &str) -> String {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        eventually(&format!("an Event says {reason}"), || async {
+            let events = events.list(&ListParams::default()).await.unwrap().items;
+            let found = events.iter().find(|event| event.reason.as_deref() == Some(reason));
+            found.and_then(|event| event.note.clone()).ok_or_else(|| format!("{} others", events.len()))
+        })
+        .await
+    }
+}
+
+/// The facts of a storm.
+pub fn facts(object: &RemediationRequest) -> Option<&StormStatus> {
+    object.status.as_ref()?.storm.as_ref()
+}
+
+/// The reason of a Signal's receipt.
+pub fn accepted(signal: &Signal) -> Option<&str> {
+    Some(signal.status.as_ref()?.conditions.first()?.reason.as_str())
+}
+
+pub fn is_open(storm: &StormStatus) -> bool {
+    storm.state == StormState::Open
+}
+
+async fn create_namespace(client: &Client, test: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name =
+        format!("{}-{}-{number}", test.replace('_', "-").chars().take(40).collect::<String>(), std::process::id());
+    let namespace =
+        Namespace { metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() }, ..Namespace::default() };
+    let api: Api<Namespace> = Api::all(client.clone());
+    api.create(&PostParams::default(), &namespace).await.expect("a namespace of our own").name_any()
+}
