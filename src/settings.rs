@@ -123,7 +123,7 @@ fn publish_interval(text: &str) -> Result<Duration, String> {
     let duration: SignedDuration = text.parse().map_err(|_| "not a duration: write it as 500ms or 1s".to_owned())?;
     Duration::try_from(duration)
         .ok()
-        .filter(|d| *d >= Duration::from_millis(100) && *d <= Duration::from_secs(60))
+        .filter(|d| *d >= Duration::from_millis(100) && *d <= Duration::from_mins(1))
         .ok_or_else(|| "out of range: 100ms to 1m".to_owned())
 }
 

@@ -19,7 +19,7 @@ use crate::storm::StormId;
 /// Runs at once. A run waits on the API server most of its time, and each one holds a connection of its own there (HTTP/1.1).
 const CONCURRENCY: usize = 16;
 /// A storm that is done is looked at again after this, in case a watch event was missed.
-const SLOW: Duration = Duration::from_secs(3600);
+const SLOW: Duration = Duration::from_hours(1);
 
 /// Asks for runs.
 #[derive(Clone)]

@@ -1,6 +1,14 @@
 //! Tests against a real API server. They need KUBECONFIG of a throwaway cluster with our CRDs: `make test` brings one up.
 
 #![allow(unreachable_pub, reason = "the modules of one test binary")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by ending"
+)]
+#![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 mod counting;
 mod operator;

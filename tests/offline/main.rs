@@ -1,5 +1,13 @@
 //! Tests that need nothing but this process: guards over the tree, and a scripted API server for call order and faults.
 
 #![allow(unreachable_pub, reason = "the modules of one test binary")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by ending"
+)]
+#![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 mod guards;
