@@ -212,3 +212,6 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,3 +108,6 @@ impl StormState {
 /// See [`StormState::mark`]. Sets only grow, so their sizes tell whether they changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StormMark(usize, usize, usize, Option<Extremes>);
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,90 @@ impl From<CloseReason> for api::CloseReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0..4_000_000_000i64).prop_map(|s| Timestamp::from_second(s).unwrap())
+    }
+
+    fn metadata() -> impl Strategy<Value = StormMetadata> {
+        let severity =
+            prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]);
+        let resources = prop::collection::btree_set("[A-Z][a-z]{1,8}/[a-z0-9]{1,10}", 0..20);
+        (1..100_000usize, 0..100_000usize, 0..1000usize, resources, time(), time(), severity).prop_map(
+            |(alerts, firing, more, resources, first_seen, last_seen, severity)| StormMetadata {
+                pattern: "X in prod".into(),
+                alert_count: alerts,
+                firing: firing.min(alerts),
+                affected_count: resources.len() + more,
+                affected_resources: Sample::of(resources.iter().map(String::as_str)).texts(),
+                first_seen,
+                last_seen,
+                severity,
+            },
+        )
+    }
+
+    fn opening() -> Opening {
+        Opening {
+            object_namespace: "prod".into(),
+            pattern: "X in prod".into(),
+            signal_name: "X".into(),
+            source_kind: Some("probe".into()),
+            namespace: "prod".into(),
+            cluster: None,
+            severity: Severity::Warning,
+            group_labels: BTreeMap::from([("name".into(), "X".into())]),
+            policy: "default".into(),
+        }
+    }
+
+    proptest! {
+        // B6, B10, B11: the object is whole by construction, and nothing is lost on the way there and back.
+        #[test]
+        fn to_storm_metadata_is_the_inverse_of_from_storm_metadata(m in metadata(), epoch in 1i64..4_000_000_000) {
+            let object = from_storm_metadata(&m, &opening(), epoch, Some("before".into()));
+            prop_assert_eq!(to_storm_metadata(&object), Some(m));
+            prop_assert_eq!(Opening::of(&object), opening());
+            let json = serde_json::to_value(&object).unwrap();
+            let back: api::RemediationRequest = serde_json::from_value(json).unwrap();
+            prop_assert_eq!(back, object);
+        }
+
+        // Invariant 3: joining is monotone, and joining twice is joining once.
+        #[test]
+        fn a_join_of_two_views_lowers_neither(a in metadata(), b in metadata()) {
+            let joined = a.join(&b);
+            for one in [&a, &b] {
+                prop_assert!(joined.alert_count >= one.alert_count && joined.affected_count >= one.affected_count);
+                prop_assert!(joined.first_seen <= one.first_seen && joined.last_seen >= one.last_seen);
+                prop_assert!(joined.severity >= one.severity);
+            }
+            prop_assert_eq!(joined.join(&b), joined);
+        }
+    }
+
+    // B1, B4, B5, B9: scope, name and severity of the opening stay what they were; the storm's severity is a fact apart.
+    #[test]
+    fn severity_and_scope_of_the_storm_do_not_follow_the_latest_signal() {
+        let m = StormMetadata {
+            pattern: "X in prod".into(),
+            alert_count: 2,
+            firing: 2,
+            affected_count: 0,
+            affected_resources: vec![],
+            first_seen: Timestamp::UNIX_EPOCH,
+            last_seen: Timestamp::UNIX_EPOCH,
+            severity: Severity::Critical,
+        };
+        let object = from_storm_metadata(&m, &opening(), 7, None);
+        assert_eq!(object.spec.severity, api::Severity::Warning);
+        assert_eq!(object.status.unwrap().storm.unwrap().severity, api::Severity::Critical);
+        assert_eq!((object.spec.namespace.as_str(), object.spec.signal.name.as_str()), ("prod", "X"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Every timing rule and every meeting of ledger and cluster, with a clock that is an argument.
+
+use rstest::rstest;
+
+use super::*;
+use crate::storm::Severity;
+
+/// The storm of these tests opened here.
+const OPENED: Epoch = 1_800_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(OPENED + seconds).unwrap()
+}
+
+fn facts(alerts: usize, firing: usize, last_seen: i64) -> StormMetadata {
+    StormMetadata {
+        pattern: "X in prod".into(),
+        alert_count: alerts,
+        firing,
+        affected_count: 1,
+        affected_resources: vec!["Pod/a".into()],
+        first_seen: at(-60),
+        last_seen: at(last_seen),
+        severity: Severity::Warning,
+    }
+}
+
+fn open(metadata: Option<StormMetadata>) -> LedgerView {
+    LedgerView::Open { metadata, resolvable: false, published: true }
+}
+
+fn shown(metadata: Option<StormMetadata>) -> Projection {
+    Projection::Open { metadata, is_storm: false, finished: false, superseded: false }
+}
+
+fn decide_both(facts: &StormMetadata, resolvable: bool, now: i64) -> Decision {
+    let ledger = LedgerView::Open { metadata: Some(facts.clone()), resolvable, published: true };
+    decide(&ledger, &shown(Some(facts.clone())), &Policy::default(), OPENED, at(now))
+}
+
+// A16, A20, A21: a boundary belongs to the storm; strictly after it the storm ends.
+#[rstest]
+#[case::quiet_before(600 + 30 - 1, None)]
+#[case::quiet_at(600 + 30, None)]
+#[case::quiet_after(600 + 30 + 1, Some(CloseReason::Quiet))]
+fn a_storm_is_quiet_strictly_after_its_quiet_period(#[case] now: i64, #[case] ends: Option<CloseReason>) {
+    let decision = decide_both(&facts(3, 3, 30), false, now);
+    assert_eq!(decision, ends.map_or(Decision::Keep(at(630)), Decision::Close));
+}
+
+// A14, A15, A16: the maximum age is checked apart from silence, however lately a Signal came.
+#[rstest]
+#[case::before(6 * 3600 - 1, None)]
+#[case::at(6 * 3600, None)]
+#[case::after(6 * 3600 + 1, Some(CloseReason::MaxAge))]
+fn a_storm_ends_strictly_after_its_maximum_age(#[case] now: i64, #[case] ends: Option<CloseReason>) {
+    let decision = decide_both(&facts(3, 3, now - 1), false, now);
+    assert_eq!(decision, ends.map_or(Decision::Keep(at(6 * 3600)), Decision::Close));
+}
+
+#[rstest]
+#[case::before(300 + 30 - 1, None)]
+#[case::at(300 + 30, None)]
+#[case::after(300 + 30 + 1, Some(CloseReason::Resolved))]
+fn a_storm_where_nothing_fires_is_resolved_after_the_settle_delay(#[case] now: i64, #[case] ends: Option<CloseReason>) {
+    let decision = decide_both(&facts(3, 0, 30), true, now);
+    assert_eq!(decision, ends.map_or(Decision::Keep(at(330)), Decision::Close));
+}
+
+#[rstest]
+#[case::quiet_period_is_not_enough(601, None)]
+#[case::at(5 * 3600, None)]
+#[case::after(5 * 3600 + 1, Some(CloseReason::Quiet))]
+fn a_silent_resolvable_source_is_not_a_resolved_one(#[case] now: i64, #[case] ends: Option<CloseReason>) {
+    let decision = decide_both(&facts(3, 1, 0), true, now);
+    assert_eq!(decision, ends.map_or(Decision::Keep(at(5 * 3600)), Decision::Close));
+}
+
+// The operator was down when it came: old news opens a storm that is as long open as any other.
+#[test]
+fn a_storm_that_opens_with_old_news_is_quiet_from_its_opening() {
+    assert_eq!(decide_both(&facts(3, 3, -3000), false, 600), Decision::Keep(at(600)));
+    assert_eq!(decide_both(&facts(3, 3, -3000), false, 601), Decision::Close(CloseReason::Quiet));
+}
+
+// A22: at the threshold and above it, for alerts and for resources.
+#[rstest]
+#[case(9, 1, false)]
+#[case(10, 1, true)]
+#[case(11, 1, true)]
+#[case(1, 4, false)]
+#[case(1, 5, true)]
+#[case(1, 6, true)]
+fn the_threshold_is_reached_at_its_number(#[case] alerts: usize, #[case] resources: usize, #[case] reached: bool) {
+    let facts = StormMetadata { affected_count: resources, ..facts(alerts, alerts, 0) };
+    assert_eq!(is_storm(&facts, &Policy::default()), reached);
+    let decision = decide(&open(Some(facts.clone())), &shown(Some(facts.clone())), &Policy::default(), OPENED, at(1));
+    let written = decision == Decision::Write(WriteReason::ThresholdReached, facts);
+    assert_eq!(written, reached);
+}
+
+// A4, A5: one object from the first alert on, far under the threshold.
+#[test]
+fn the_first_signal_creates_and_then_writes() {
+    let ledger = LedgerView::Open { metadata: Some(facts(1, 1, 0)), resolvable: false, published: false };
+    let policy = Policy::default();
+    let absent = Projection::Absent { superseded: false };
+    assert_eq!(decide(&ledger, &absent, &policy, OPENED, at(0)), Decision::Create);
+    let written = Decision::Write(WriteReason::Opened, facts(1, 1, 0));
+    assert_eq!(decide(&ledger, &shown(None), &policy, OPENED, at(0)), written);
+}
+
+// Invariant 3, D4: what the cluster shows is joined, never lowered.
+#[test]
+fn a_ledger_that_knows_less_lowers_nothing() {
+    let policy = Policy::default();
+    let (less, more) = (facts(2, 2, 5), facts(7, 4, 30));
+    let decision = decide(&open(Some(less)), &shown(Some(more.clone())), &policy, OPENED, at(31));
+    assert!(matches!(decision, Decision::Keep(_)), "{decision:?}");
+    let Decision::Write(_, joined) = decide(&open(Some(facts(8, 8, 6))), &shown(Some(more)), &policy, OPENED, at(31))
+    else {
+        panic!("a greater count is written")
+    };
+    assert_eq!((joined.alert_count, joined.firing, joined.last_seen), (8, 8, at(30)));
+}
+
+#[test]
+fn equal_state_is_never_written() {
+    assert!(matches!(decide_both(&facts(3, 3, 0), false, 1), Decision::Keep(_)));
+}
+
+#[test]
+fn the_engines_outcome_ends_the_storm_unless_the_policy_says_no() {
+    let finished =
+        Projection::Open { metadata: Some(facts(1, 1, 0)), is_storm: false, finished: true, superseded: false };
+    let ledger = open(Some(facts(1, 1, 0)));
+    let closes = |policy: &Policy| decide(&ledger, &finished, policy, OPENED, at(1));
+    assert_eq!(closes(&Policy::default()), Decision::Close(CloseReason::RemediationFinished));
+    let keeps = Policy { close_on_outcome: false, ..Policy::default() };
+    assert!(matches!(closes(&keeps), Decision::Keep(_)));
+}
+
+#[rstest]
+// Invariant 8, C16, C17: deleted by hand.
+#[case(open(Some(facts(1, 1, 0))), Projection::Absent { superseded: false }, Decision::Forget)]
+// Invariant 9: open in the cluster, unknown to the ledger.
+#[case(LedgerView::Unknown, shown(Some(facts(1, 1, 0))), Decision::Adopt)]
+// Invariant 4: closed is closed.
+#[case(open(Some(facts(1, 1, 0))), Projection::Closed, Decision::Drop(DropReason::ClosedInCluster))]
+#[case(LedgerView::Unknown, Projection::Closed, Decision::Settled)]
+#[case(LedgerView::Unknown, Projection::Absent { superseded: false }, Decision::Settled)]
+#[case(open(Some(facts(1, 1, 0))), Projection::Absent { superseded: true }, Decision::Drop(DropReason::Superseded))]
+fn the_cluster_wins_over_the_ledger(
+    #[case] ledger: LedgerView,
+    #[case] projection: Projection,
+    #[case] decision: Decision,
+) {
+    assert_eq!(decide(&ledger, &projection, &Policy::default(), OPENED, at(1)), decision);
+}
+
+#[test]
+fn a_storm_that_is_closed_in_the_ledger_is_written_whole_and_then_closed() {
+    let policy = Policy::default();
+    let closed = LedgerView::Closed { metadata: Some(facts(5, 5, 9)), reason: Some(CloseReason::MaxAge) };
+    let decision = decide(&closed, &shown(Some(facts(4, 4, 8))), &policy, OPENED, at(10));
+    assert_eq!(decision, Decision::Write(WriteReason::Changed, facts(5, 5, 9)));
+    let decision = decide(&closed, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
+    assert_eq!(decision, Decision::WriteClosed(CloseReason::MaxAge, facts(5, 5, 9)));
+    // Whoever meets it after a crash finishes the write, with what the object shows.
+    let lost = LedgerView::Closed { metadata: None, reason: None };
+    let decision = decide(&lost, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
+    assert_eq!(decision, Decision::WriteClosed(CloseReason::Quiet, facts(5, 5, 9)));
+}
+
+#[test]
+fn times_at_the_end_of_time_do_not_overflow() {
+    let edited = StormMetadata { last_seen: Timestamp::MAX, ..facts(1, 1, 0) };
+    let decision =
+        decide(&open(Some(edited.clone())), &shown(Some(edited)), &Policy::default(), i64::MAX, Timestamp::MAX);
+    assert!(matches!(decision, Decision::Keep(_)), "{decision:?}");
+}
