@@ -228,3 +228,6 @@ const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests;

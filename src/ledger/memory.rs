@@ -27,6 +27,9 @@ pub struct MemoryLedger {
 struct Records {
     keys: HashMap<StormKey, KeyRecord>,
     swept: Option<Timestamp>,
+    /// Raised by each change of any storm: no two states ever have one version, not even of a storm that is dropped and taken
+    /// in again.
+    version: u64,
 }
 
 /// How often records past the dedup horizon are looked for: the look is linear in the number of keys.
@@ -62,7 +65,7 @@ struct OpenStorm {
     epoch: Epoch,
     pattern: String,
     state: StormState,
-    /// Raised by each merge that changed something.
+    /// Of the last change.
     version: u64,
     /// When the first change came that is not published.
     dirty_since: Option<Timestamp>,
@@ -105,7 +108,7 @@ impl Held {
 }
 
 impl KeyRecord {
-    fn merge(&mut self, observations: &[Observation], now: Timestamp) -> Merge {
+    fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
         self.held.expire(now);
         self.resolved_early.expire(now);
         // Met once per merge, before the closure below borrows the set.
@@ -120,7 +123,8 @@ impl KeyRecord {
         let before = storm.state.mark();
         let new = observations.iter().map(|o| storm.state.merge(o, |uid| held.contains(&uid))).collect();
         if storm.state.mark() != before {
-            storm.version += 1;
+            *version += 1;
+            storm.version = *version;
             storm.dirty_since.get_or_insert(now);
         }
         Merge::Joined { epoch: storm.epoch, new }
@@ -154,10 +158,10 @@ impl MemoryLedger {
 #[async_trait]
 impl Ledger for MemoryLedger {
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
-        let mut records = self.records();
-        let merge = |(key, observations): &(StormKey, Vec<Observation>)| match records.keys.get_mut(key) {
-            Some(record) => record.merge(observations, now),
-            None => KeyRecord::default().merge(observations, now),
+        let Records { keys, version, .. } = &mut *self.records();
+        let merge = |(key, observations): &(StormKey, Vec<Observation>)| match keys.get_mut(key) {
+            Some(record) => record.merge(observations, version, now),
+            None => KeyRecord::default().merge(observations, version, now),
         };
         Ok(batches.iter().map(merge).collect())
     }
@@ -165,6 +169,8 @@ impl Ledger for MemoryLedger {
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
         let mut records = self.records();
         records.sweep(now);
+        records.version += 1;
+        let version = records.version;
         let record = records.keys.entry(id.key).or_default();
         if let Some(open) = &record.open {
             return Ok(Some(open.epoch));
@@ -177,7 +183,7 @@ impl Ledger for MemoryLedger {
             epoch: id.epoch,
             pattern: pattern.to_owned(),
             state: StormState::with_resolved(resolved),
-            version: 0,
+            version,
             dirty_since: None,
             published: false,
         });

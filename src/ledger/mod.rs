@@ -2,6 +2,8 @@
 //!
 //! One contract, whatever keeps the state. `memory` is its executable specification and the embedded default of one replica.
 
+#[cfg(test)]
+mod contract;
 pub mod memory;
 
 use async_trait::async_trait;

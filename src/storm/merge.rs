@@ -110,4 +110,4 @@ impl StormState {
 pub struct StormMark(usize, usize, usize, Option<Extremes>);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,174 @@
+//! Intake: what is counted, what is refused, and that no delivery of a Signal differs from the first.
+
+use kube::core::ObjectMeta;
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+use crate::api::{Occurrence, SignalSpec};
+use crate::storm::Severity;
+
+const CREATED: &str = "2026-05-01T12:00:00Z";
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn signal(spec: SignalSpec) -> Signal {
+    let metadata = ObjectMeta {
+        name: Some("s".into()),
+        namespace: Some("prod".into()),
+        uid: Some("uid-of-s".into()),
+        creation_timestamp: Some(time(CREATED).into()),
+        ..ObjectMeta::default()
+    };
+    Signal { metadata, spec: SignalSpec { name: "X".into(), ..spec }, status: None }
+}
+
+fn take(spec: SignalSpec) -> Result<Observation, Rejection> {
+    intake(&signal(spec), &Policy::default(), &DigestKey::new([3; 16]))
+}
+
+fn table(lines: &str) -> SignalSpec {
+    SignalSpec { table: Some(lines.into()), ..SignalSpec::default() }
+}
+
+fn item(fingerprint: &str, starts_at: Option<&str>) -> Occurrence {
+    Occurrence {
+        fingerprint: Some(fingerprint.into()),
+        starts_at: starts_at.map(|text| time(text).into()),
+        resource: Some(api::Resource { kind: "Pod".into(), name: "a".into(), ..api::Resource::default() }),
+        ..Occurrence::default()
+    }
+}
+
+fn items(items: Vec<Occurrence>) -> SignalSpec {
+    SignalSpec { occurrences: Some(items), ..SignalSpec::default() }
+}
+
+// The two shapes are one language: the same occurrence written in either is one occurrence.
+#[test]
+fn both_shapes_give_the_same_occurrence() {
+    let start = "2026-05-01T11:59:30Z";
+    let structured = take(items(vec![item("f", Some(start))])).unwrap();
+    let line = take(table(&format!("firing {start} f Pod/a\n"))).unwrap();
+    assert_eq!(structured.reports, line.reports);
+    assert_eq!((structured.first_seen, structured.last_seen), (line.first_seen, line.last_seen));
+    assert_eq!(structured.first_seen, time(start));
+}
+
+// C19: what makes a repeat a repeat is cluster, fingerprint, start and resource; never the state.
+#[test]
+fn the_identity_of_an_occurrence_is_cluster_fingerprint_start_and_resource() {
+    let uid_of = |line: &str, cluster: Option<&str>| {
+        take(SignalSpec { cluster: cluster.map(Into::into), ..table(line) }).unwrap().reports[0].uid
+    };
+    let base = uid_of("firing 2026-05-01T11:00:00Z f Pod/a", None);
+    assert_eq!(uid_of("resolved 2026-05-01T11:00:00Z f Pod/a", None), base);
+    assert_eq!(uid_of("firing 2026-05-01T13:00:00+02:00 f Pod/a", None), base);
+    for (line, cluster) in [
+        ("firing 2026-05-01T11:00:01Z f Pod/a", None),
+        ("firing 2026-05-01T11:00:00Z g Pod/a", None),
+        ("firing 2026-05-01T11:00:00Z f Pod/b", None),
+        ("firing 2026-05-01T11:00:00Z f -", None),
+        ("firing - f Pod/a", None),
+        ("firing 2026-05-01T11:00:00Z f Pod/a", Some("east")),
+    ] {
+        assert_ne!(uid_of(line, cluster), base, "{line} {cluster:?}");
+    }
+}
+
+#[test]
+fn without_a_fingerprint_each_item_of_each_signal_is_an_occurrence_and_a_redelivery_is_the_same() {
+    let lines = table("firing - - Pod/a\nfiring - - Pod/a\n");
+    let first = take(lines.clone()).unwrap();
+    assert_ne!(first.reports[0].uid, first.reports[1].uid);
+    assert_eq!(take(lines.clone()).unwrap().reports, first.reports);
+    let mut other = signal(lines);
+    other.metadata.uid = Some("another".into());
+    let other = intake(&other, &Policy::default(), &DigestKey::new([3; 16])).unwrap();
+    assert_ne!(other.reports[0].uid, first.reports[0].uid);
+}
+
+// A11: five minutes of the future and a day of the past are believed; the zero time is none.
+#[rstest]
+#[case("2026-05-01T12:05:00Z", "2026-05-01T12:05:00Z", 0)]
+#[case("2026-05-01T12:05:01Z", "2026-05-01T12:05:00Z", 1)]
+#[case("2026-04-30T12:00:00Z", CREATED, 0)]
+#[case("2026-04-30T11:59:59Z", CREATED, 1)]
+#[case("0001-01-01T00:00:00Z", CREATED, 0)]
+#[case("9999-12-30T23:59:59Z", "2026-05-01T12:05:00Z", 1)]
+fn times_too_far_from_the_creation_are_clamped_and_counted(
+    #[case] starts_at: &str,
+    #[case] last_seen: &str,
+    #[case] clamped: usize,
+) {
+    let observation = take(items(vec![item("f", Some(starts_at))])).unwrap();
+    assert_eq!(observation.last_seen, time(last_seen));
+    assert_eq!(observation.clamped, clamped);
+    assert!(observation.first_seen >= time("2026-04-30T12:00:00Z"));
+}
+
+// E7: one bad line is one bad line.
+#[test]
+fn a_bad_line_is_refused_by_its_number_and_the_others_count() {
+    let observation = take(table("firing - a Pod/a\nnonsense\n\nfiring - b pod/b\nfiring - c Pod/c\n")).unwrap();
+    assert_eq!(observation.reports.len(), 2);
+    assert_eq!(observation.refused.count, 2);
+    assert!(observation.refused.first.unwrap().starts_with("spec.table line 2: has 1 of the 4 fields"));
+}
+
+// C18: refused before any store is touched.
+#[rstest]
+#[case("nonsense\nnonsense", reason::NO_VALID_OCCURRENCE, 2)]
+#[case("\n", reason::NO_VALID_OCCURRENCE, 0)]
+fn a_signal_without_a_valid_occurrence_is_rejected(#[case] lines: &str, #[case] why: &str, #[case] count: usize) {
+    let rejection = take(table(lines)).unwrap_err();
+    assert_eq!((rejection.reason, rejection.occurrences), (why, count));
+    assert!(rejection.message.contains("spec."), "{}", rejection.message);
+}
+
+#[test]
+fn two_thousand_lines_are_taken_and_one_more_is_too_many() {
+    let lines = |n: usize| (0..n).map(|i| format!("firing - f{i} -\n")).collect::<String>();
+    assert_eq!(take(table(&lines(2_000))).unwrap().reports.len(), 2_000);
+    let rejection = take(table(&lines(2_001))).unwrap_err();
+    assert_eq!((rejection.reason, rejection.occurrences), (reason::TOO_MANY_LINES, 2_001));
+}
+
+// B1, E8, A24, C12: the scope is the stated namespace, else the Signal's own; the empty string stays empty; the object is
+// always where its Signals are.
+#[rstest]
+#[case(None, None, "X in prod", "prod")]
+#[case(Some("web"), None, "X in web", "web")]
+#[case(Some(""), None, "X (cluster-scoped)", "")]
+#[case(None, Some("east"), "X in prod on east", "prod")]
+fn the_pattern_names_the_scope(
+    #[case] namespace: Option<&str>,
+    #[case] cluster: Option<&str>,
+    #[case] pattern: &str,
+    #[case] trouble: &str,
+) {
+    let spec = SignalSpec {
+        namespace: namespace.map(Into::into),
+        cluster: cluster.map(Into::into),
+        severity: api::Severity::Critical,
+        ..table("firing - f Node/n1")
+    };
+    let observation = take(spec).unwrap();
+    assert_eq!((observation.opening.pattern.as_str(), observation.opening.namespace.as_str()), (pattern, trouble));
+    assert_eq!(observation.opening.object_namespace, "prod");
+    assert_eq!(observation.severity, Severity::Critical);
+    assert_eq!(observation.reports[0].resource.as_ref().unwrap().1.as_ref(), "Node/n1");
+}
+
+proptest! {
+    #[test]
+    fn any_table_is_taken_or_rejected_and_everything_in_it_is_accounted_for(lines in "(firing - [a-z]{1,3} (Pod/)?[a-z]{1,3}\n|.{0,30}\n){0,20}") {
+        let filled = lines.lines().filter(|line| !line.is_empty()).count();
+        match take(table(&lines)) {
+            Ok(observation) => prop_assert_eq!(observation.reports.len() + observation.refused.count, filled),
+            Err(rejection) => prop_assert_eq!(rejection.occurrences, filled),
+        }
+    }
+}
