@@ -11,7 +11,9 @@
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 mod counting;
+mod life;
 mod operator;
+mod restart;
 mod signals;
 mod wait;
 mod world;

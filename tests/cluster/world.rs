@@ -62,6 +62,16 @@ impl World {
         .await
     }
 
+    /// Waits until one storm is open, whatever else is closed, and satisfies `expected`.
+    pub async fn one_open_storm(&self, what: &str, expected: impl Fn(&StormStatus) -> bool) {
+        eventually(what, || async {
+            let storms = self.storms().await;
+            let open: Vec<_> = storms.iter().filter_map(facts).filter(|storm| is_open(storm)).collect();
+            if open.len() == 1 && expected(open[0]) { Ok(()) } else { Err(format!("{open:?}")) }
+        })
+        .await
+    }
+
     /// Waits until the last storm of the namespace satisfies `expected`, and gives all of them.
     pub async fn storms_until(
         &self,
@@ -75,6 +85,20 @@ impl World {
                 return Ok(storms);
             }
             Err(format!("{:?}", storms.iter().map(facts).collect::<Vec<_>>()))
+        })
+        .await
+    }
+
+    /// Waits until this object's storm satisfies `expected`.
+    pub async fn storm_named(
+        &self,
+        object: &RemediationRequest,
+        expected: impl Fn(&StormStatus) -> bool,
+    ) -> StormStatus {
+        let name = object.name_any();
+        eventually(&format!("{name} is as expected"), || async {
+            let storm = facts(&self.requests().get(&name).await.unwrap()).cloned();
+            storm.clone().filter(&expected).ok_or_else(|| format!("{storm:?}"))
         })
         .await
     }
@@ -109,6 +133,12 @@ pub fn facts(object: &RemediationRequest) -> Option<&StormStatus> {
 /// The reason of a Signal's receipt.
 pub fn accepted(signal: &Signal) -> Option<&str> {
     Some(signal.status.as_ref()?.conditions.first()?.reason.as_str())
+}
+
+/// Whether the condition Storm is true.
+pub fn is_storm(object: &RemediationRequest) -> bool {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Storm" && condition.status == "True")
 }
 
 pub fn is_open(storm: &StormStatus) -> bool {

@@ -1,0 +1,101 @@
+//! The operator dies, sleeps, or runs twice; the counts stay.
+
+use super::operator::Operator;
+use super::signals::{firing, table};
+use super::world::{World, facts, is_open};
+
+// D3, D4, D5, invariants 9 and 12: killed between storms, it adopts what is open and doubles nothing.
+#[tokio::test]
+async fn a_storm_that_is_open_in_the_cluster_is_adopted_after_a_kill_and_not_doubled() {
+    let world = World::new("adopt").await;
+    let operator = Operator::start(&[&world], &[]).await;
+    for n in 0..12 {
+        world.create(&firing("Kill", n)).await;
+    }
+    let before = world.one_storm("twelve", |storm| storm.alert_count == 12).await;
+    world.receipts(12).await;
+    operator.sigkill();
+    let _operator = Operator::start(&[&world], &[]).await;
+    for n in 10..20 {
+        let mut repeat = firing("Kill", n);
+        repeat.metadata.name = Some(format!("second-{n}"));
+        world.create(&repeat).await;
+    }
+    let after = world.one_storm("twenty", |storm| storm.alert_count == 20).await;
+    assert_eq!(after.metadata.uid, before.metadata.uid);
+    assert!(facts(&after).unwrap().revision > facts(&before).unwrap().revision);
+}
+
+// D5, A5: killed again and again in the middle of a storm, and everything counts once.
+#[tokio::test]
+async fn kills_within_a_storm_lose_and_double_nothing() {
+    let world = World::new("kills").await;
+    for round in 0..4 {
+        let operator = Operator::launch(&[&world], &[]).await;
+        for n in 0..25 {
+            world.create(&firing("Within", round * 25 + n)).await;
+        }
+        operator.sigkill();
+    }
+    let _operator = Operator::start(&[&world], &[]).await;
+    let object = world.one_storm("all hundred", |storm| storm.alert_count == 100).await;
+    let storm = facts(&object).unwrap();
+    assert_eq!((storm.firing_count, storm.affected_count), (100, 100));
+    for signal in world.receipts(100).await {
+        assert_eq!(signal.status.unwrap().storm, object.metadata.name);
+    }
+}
+
+// A5, D5, invariant 12: what arrives while nobody is there is found by listing.
+#[tokio::test]
+async fn signals_that_arrive_while_the_operator_is_down_are_counted_when_it_starts() {
+    let world = World::new("down").await;
+    for n in 0..40 {
+        world.create(&firing("Asleep", n)).await;
+    }
+    world.create(&table("bulk", "Asleep", 20..600)).await;
+    let operator = Operator::start(&[&world], &[]).await;
+    let object = world.one_storm("six hundred", |storm| storm.alert_count == 600).await;
+    assert_eq!(facts(&object).unwrap().affected_count, 600);
+    assert!(operator.sigterm().success());
+}
+
+// Invariant 8, C1, C16: a closed storm holds its occurrences over a restart; only a new one opens a successor.
+#[tokio::test]
+async fn after_a_restart_a_repeat_of_a_closed_storm_opens_nothing_and_a_new_occurrence_does() {
+    let world = World::new("held").await;
+    let flags = ["--quiet-period=2s"];
+    let operator = Operator::start(&[&world], &flags).await;
+    world.create(&table("first", "Again", 0..5)).await;
+    let closed = world.one_storm("it closes", |storm| !is_open(storm)).await;
+    operator.sigkill();
+    let _operator = Operator::start(&[&world], &flags).await;
+    world.create(&table("repeat", "Again", 0..5)).await;
+    world.receipts(2).await;
+    assert_eq!(world.storms().await.len(), 1, "a repeat opens nothing");
+    world.create(&table("more", "Again", 3..8)).await;
+    let storms = world.storms_until("the successor has the new ones", 2, |storm| storm.alert_count == 3).await;
+    assert_eq!(storms[1].spec.previous_ref.as_ref().map(|p| &p.name), closed.metadata.name.as_ref());
+    assert!(storms[1].spec.epoch > storms[0].spec.epoch);
+    assert_eq!(facts(&storms[0]).unwrap(), facts(&closed).unwrap(), "a closed storm does not change");
+}
+
+// C7, C20, invariants 3 and 4: two operators by mistake; the name is the lock, the resourceVersion the referee.
+#[tokio::test]
+async fn two_operators_at_once_make_one_object_and_never_lower_it() {
+    let world = World::new("two").await;
+    let one = Operator::start(&[&world], &[]).await;
+    let two = Operator::start(&[&world], &[]).await;
+    let mut highest = 0;
+    for n in 0..100 {
+        world.create(&firing("Twice", n)).await;
+        let open: Vec<_> = world.storms().await;
+        let open: Vec<_> = open.iter().filter_map(facts).filter(|storm| is_open(storm)).collect();
+        let count = open.iter().map(|storm| storm.alert_count).max().unwrap_or_default();
+        assert!(count >= highest, "{count} after {highest}");
+        highest = count;
+    }
+    let is_exact = |storm: &stormfold::api::StormStatus| storm.alert_count == 100 && storm.firing_count == 100;
+    world.one_open_storm("hundred", is_exact).await;
+    drop((one, two));
+}
