@@ -2,16 +2,59 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-NEXTEST_VERSION := 0.9.146
+# What `make test` and `make lint` install with cargo when it is missing or of another version.
+NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
-CLUSTER := hack
-CLUSTER_TOOL := hack/cluster/cluster
 
-.PHONY: help
+CLUSTER ?= local
+SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
+
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm cluster-up cluster-down ci nextest cargo-deny
+
 help: ## List all targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-16s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-.PHONY: crds
+build: ## Build the operator (development profile)
+	cargo build
+
+demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER=kind uses kind
+	@CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo/demo
+
+demo-down: ## End what `make demo KEEP=1` left up
+	@hack/demo/demo down
+
+test: nextest build ## Run every test: offline ones, and those against a throwaway API server
+	cargo nextest run --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo nextest run'
+
+test-offline: nextest ## Run the tests that need no API server
+	cargo nextest run -E 'not binary(cluster)'
+
+lint: deny ## Formatting, clippy, shellcheck, dependencies
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	@command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck (or brew install shellcheck)' >&2; exit 1; }
+	shellcheck $(SCRIPTS)
+
+deny: cargo-deny ## Licences, sources and duplicate versions of the dependencies
+	cargo deny --log-level error check bans licenses sources
+
+fmt: ## Format the code
+	cargo fmt
+
 crds: ## Write crds/ from the types
-	@mkdir -p crds
 	cargo run --quiet -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
+
+cluster-up: ## Start a throwaway API server; prints the path of its kubeconfig
+	@hack/cluster/cluster up
+
+cluster-down: ## End it
+	@hack/cluster/cluster down
+
+ci: lint test ## What CI runs: everything but the demo and the benchmarks
+
+nextest:
+	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+
+cargo-deny:
+	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)
