@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine of two cores; a condition that holds ends the wait at once.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Looks until `look` gives a value; panics with its last complaint when the limit is over.
 pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T

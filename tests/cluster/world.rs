@@ -69,7 +69,7 @@ impl World {
             let open: Vec<_> = storms.iter().filter_map(facts).filter(|storm| is_open(storm)).collect();
             if open.len() == 1 && expected(open[0]) { Ok(()) } else { Err(format!("{open:?}")) }
         })
-        .await
+        .await;
     }
 
     /// Waits until the last storm of the namespace satisfies `expected`, and gives all of them.
