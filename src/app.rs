@@ -76,11 +76,9 @@ fn start(
     let ledger: Arc<dyn Ledger> = match settings.ledger {
         LedgerKind::Memory => Arc::new(MemoryLedger::default()),
     };
-    let watch = |resource: WatchedResource| Watch {
-        resource,
-        namespaces: settings.watch_namespaces.clone(),
-        gate: readiness.gate(resource.plural(), "the first list is not complete"),
-        metrics: metrics.clone(),
+    let watch = |resource: WatchedResource| {
+        let gate = readiness.gate(resource.plural(), "the first list is not complete");
+        Watch::new(resource, settings.watch_namespaces.clone(), gate, metrics.clone())
     };
     let signals = watch(WatchedResource::Signals);
     let objects = watch(WatchedResource::RemediationRequests);
@@ -118,7 +116,7 @@ fn start(
         listed: listed_sender,
         policy: settings.policy(),
         key: digest_key(),
-        ledger_gate: readiness.open_gate("ledger"),
+        merge_gate: readiness.open_gate("merge"),
         clock: clock.clone(),
         events,
         metrics: metrics.clone(),

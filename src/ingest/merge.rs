@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, Merge};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open};
 use crate::storm::name::storm_name;
-use crate::storm::{Epoch, Observation, StormId, StormKey};
+use crate::storm::{Epoch, Observation, SignalRef, StormId, StormKey};
 
 /// Merges observations.
 pub(super) struct Merger {
@@ -25,6 +25,9 @@ pub(super) struct Merger {
     pub(super) requests: Requests,
     pub(super) metrics: Metrics,
 }
+
+/// Observations that wait for the end of a list, by Signal: a list that is begun again brings them again.
+pub(super) type Waiting = HashMap<Arc<SignalRef>, Observation>;
 
 /// Who holds the occurrences of a Signal that has a receipt.
 enum Holder {
@@ -40,7 +43,7 @@ impl Merger {
     pub(super) async fn merge(
         &self,
         pending: &mut Vec<Observation>,
-        waiting: Option<&mut Vec<Observation>>,
+        waiting: Option<&mut Waiting>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
         self.hold_what_closed_storms_hold(pending, now).await?;
@@ -54,7 +57,7 @@ impl Merger {
     async fn merge_batches(
         &self,
         batches: &mut [(StormKey, Vec<Observation>)],
-        mut waiting: Option<&mut Vec<Observation>>,
+        mut waiting: Option<&mut Waiting>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let outcomes = self.ledger.merge(batches, now).await?;
@@ -64,7 +67,9 @@ impl Merger {
                 Merge::NotOpen { opens, last } => {
                     let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
                     match &mut waiting {
-                        Some(waiting) if !adoptable() => waiting.append(&mut batch.1),
+                        Some(waiting) if !adoptable() => {
+                            waiting.extend(batch.1.drain(..).map(|o| (o.signal.clone(), o)));
+                        }
                         _ => self.open_and_merge(batch, opens, last, now).await?,
                     }
                 }
@@ -82,7 +87,9 @@ impl Merger {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         loop {
-            let Some(opening) = batch.1.iter().zip(&opens).find(|(_, opens)| **opens).map(|(o, _)| o.opening.clone())
+            // The earliest one opens it, whatever the order of delivery.
+            let opening = batch.1.iter().zip(&opens).filter(|(_, opens)| **opens).map(|(observation, _)| observation);
+            let Some(opening) = opening.min_by_key(|o| (o.first_seen, o.signal.clone())).map(|o| o.opening.clone())
             else {
                 return self.nothing_opens(batch, last, now).await;
             };

@@ -1,7 +1,7 @@
 //! Receipts: the status of a Signal that was merged or rejected. Written after the RemediationRequest shows what the Signal
 //! brought, at low priority: a status write costs the API server as much as the create, so during a burst they wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct Board {
 struct State {
     /// Waiting for a publish, by storm.
     storms: HashMap<StormId, Owed>,
+    /// The Signals of all of them: one that is delivered again before its receipt is written is owed one receipt.
+    signals: HashSet<Arc<SignalRef>>,
     /// To be written; rejections in a queue of their own, which goes first.
     rejections: VecDeque<Task>,
     ready: VecDeque<Task>,
@@ -79,6 +81,12 @@ struct Owed {
     merged: Vec<Receipt>,
     claimed: Vec<Receipt>,
     writing: usize,
+}
+
+impl Owed {
+    fn count(&self) -> usize {
+        self.merged.len() + self.claimed.len() + self.writing
+    }
 }
 
 struct Task {
@@ -95,9 +103,13 @@ impl Board {
     }
 
     /// These Signals were merged into a storm; their receipts wait for its publication.
-    pub fn owe(&self, id: StormId, receipts: Vec<Receipt>) {
+    pub fn owe(&self, id: StormId, mut receipts: Vec<Receipt>) {
+        let mut state = self.lock();
+        receipts.retain(|receipt| state.signals.insert(receipt.signal.clone()));
         self.metrics.owed_receipts.inc_by(count(receipts.len()));
-        self.lock().storms.entry(id).or_default().merged.extend(receipts);
+        if !receipts.is_empty() {
+            state.storms.entry(id).or_default().merged.extend(receipts);
+        }
     }
 
     /// This Signal waits for nothing: it was rejected, or a closed storm holds it.
@@ -123,14 +135,14 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn done(&self, storm: Option<StormId>) {
+    fn done(&self, task: &Task) {
         self.metrics.owed_receipts.dec();
+        let Some(id) = task.storm else { return };
         let mut state = self.lock();
-        if let Some(id) = storm
-            && let Some(owed) = state.storms.get_mut(&id)
-        {
+        state.signals.remove(&task.receipt.signal);
+        if let Some(owed) = state.storms.get_mut(&id) {
             owed.writing -= 1;
-            if owed.merged.len() + owed.claimed.len() + owed.writing == 0 {
+            if owed.count() == 0 {
                 state.storms.remove(&id);
             }
         }
@@ -173,16 +185,20 @@ impl Receipts for Board {
 
     fn abandon(&self, id: StormId) {
         let mut state = self.lock();
-        if let Some(owed) = state.storms.get_mut(&id) {
-            let waiting = owed.merged.len() + owed.claimed.len();
-            owed.merged.clear();
-            owed.claimed.clear();
-            self.metrics.owed_receipts.dec_by(count(waiting));
+        let Some(owed) = state.storms.get_mut(&id) else { return };
+        let mut waiting = std::mem::take(&mut owed.merged);
+        waiting.append(&mut owed.claimed);
+        if owed.writing == 0 {
+            state.storms.remove(&id);
+        }
+        self.metrics.owed_receipts.dec_by(count(waiting.len()));
+        for receipt in waiting {
+            state.signals.remove(&receipt.signal);
         }
     }
 
     fn owed(&self, id: StormId) -> usize {
-        self.lock().storms.get(&id).map_or(0, |owed| owed.merged.len() + owed.claimed.len() + owed.writing)
+        self.lock().storms.get(&id).map_or(0, Owed::count)
     }
 }
 
@@ -234,7 +250,7 @@ async fn write_one(board: &Arc<Board>, client: &Client, mut task: Task, now: Tim
         }
     };
     board.metrics.wrote(ApiWrite::Receipt, result);
-    board.done(task.storm);
+    board.done(&task);
 }
 
 async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(), ApiError> {

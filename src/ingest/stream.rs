@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::arrival::{Arrival, arrive};
-use super::merge::Merger;
+use super::merge::{Merger, Waiting};
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
@@ -51,8 +51,8 @@ pub struct Ingest {
     pub policy: Policy,
     /// For the identity of occurrences.
     pub key: DigestKey,
-    /// Closed while the ledger does not answer.
-    pub ledger_gate: Gate,
+    /// Closed while Signals cannot be merged.
+    pub merge_gate: Gate,
     /// The time.
     pub clock: Clock,
     /// For people.
@@ -67,7 +67,7 @@ struct Listing {
     /// Parts of the watch whose list is not complete.
     incomplete: HashSet<usize>,
     /// Observations of keys without an open storm, until the lists are complete.
-    waiting: Vec<Observation>,
+    waiting: Waiting,
 }
 
 impl Ingest {
@@ -84,7 +84,7 @@ impl Ingest {
                 .events::<DeserializeGuard<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
                 .ready_chunks(CHUNK);
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: Vec::new() };
+            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: Waiting::new() };
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -92,7 +92,7 @@ impl Ingest {
                         tracing::info!("reading all Signals again");
                         break;
                     }
-                    Some(chunk) = chunks.next() => self.take(&merger, chunk, &mut listing, &watch.gate, &stop).await,
+                    Some(chunk) = chunks.next() => self.take(&merger, chunk, &mut listing, &watch, &stop).await,
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Ingest {
         merger: &Merger,
         chunk: Vec<Arrival>,
         listing: &mut Listing,
-        gate: &Gate,
+        watch: &Watch,
         stop: &CancellationToken,
     ) {
         let mut pending = Vec::with_capacity(chunk.len());
@@ -135,9 +135,9 @@ impl Ingest {
                     self.merge_all(merger, &mut pending, listing, stop).await;
                     listing.incomplete.remove(&part);
                     if listing.incomplete.is_empty() {
-                        let mut waiting = std::mem::take(&mut listing.waiting);
+                        let mut waiting = std::mem::take(&mut listing.waiting).into_values().collect();
                         self.merge_all(merger, &mut waiting, listing, stop).await;
-                        self.list_is_complete(gate).await;
+                        self.list_is_complete(watch).await;
                     }
                 }
                 Arrival::Nothing => {}
@@ -162,14 +162,14 @@ impl Ingest {
         loop {
             let waiting = (!listing.incomplete.is_empty()).then_some(&mut listing.waiting);
             let Err(error) = merger.merge(pending, waiting, self.clock.now()).await else {
-                self.ledger_gate.open();
+                self.merge_gate.open();
                 return;
             };
             let disposition = error.disposition();
             self.metrics.failed(Loop::Ingest, disposition);
             tracing::warn!(?disposition, %error, waiting = pending.len(), "Signals are not merged yet, will be tried again");
             if disposition == Disposition::Unavailable {
-                self.ledger_gate.close(&format!("Signals wait: {error}"));
+                self.merge_gate.close(&format!("Signals wait: {error}"));
             }
             if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()))).await.is_none() {
                 return;
@@ -177,9 +177,9 @@ impl Ingest {
         }
     }
 
-    async fn list_is_complete(&self, gate: &Gate) {
+    async fn list_is_complete(&self, watch: &Watch) {
         self.listed.send_replace(true);
-        gate.open();
+        watch.is_listed();
         // Runs that waited for the list.
         for id in self.projections.open() {
             self.requests.now(id);

@@ -74,6 +74,9 @@ impl Publisher {
                 self.projections.put(created);
                 Ok(Step::Again)
             }
+            Ok(Created::Existing(existing)) if storm_id(&existing) != Some(id) => {
+                Err(PublishError::NameTaken(existing.name_any()))
+            }
             Ok(Created::Existing(existing)) => {
                 self.projections.put(existing);
                 Ok(Step::Again)

@@ -156,7 +156,7 @@ pub async fn watch_projections(
             }
         }
         if listing.is_empty() {
-            watch.gate.open();
+            watch.is_listed();
             projections.listed.send_replace(true);
         }
     }

@@ -83,6 +83,8 @@ pub(super) enum PublishError {
     Api(#[from] ApiError),
     #[error("the Signal that opened the storm is not known yet: the Signals are being read again")]
     NoOpening,
+    #[error("RemediationRequest {0} exists and is of another storm: delete it, or the alerts of this one wait")]
+    NameTaken(String),
     #[error("no decision after {MAX_STEPS} steps")]
     Endless,
 }
@@ -93,6 +95,7 @@ impl PublishError {
             Self::Ledger(error) => error.disposition(),
             Self::Api(error) => error.disposition(),
             Self::NoOpening | Self::Endless => Disposition::Transient,
+            Self::NameTaken(_) => Disposition::Terminal,
         }
     }
 }

@@ -2,11 +2,17 @@
 
 use std::fmt::Debug;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::stream::{BoxStream, SelectAll, StreamExt};
+use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::backoff::Backoff;
+use super::error::call;
 use super::readiness::Gate;
 use crate::metrics::{Metrics, WatchLabels, WatchedResource};
 
@@ -23,12 +29,25 @@ pub struct Watch {
     /// None: all namespaces.
     pub namespaces: Vec<String>,
     /// Closed while a watch fails.
-    pub gate: Gate,
+    gate: Gate,
     /// Counts failures.
-    pub metrics: Metrics,
+    metrics: Metrics,
+    /// Whether all lists were complete once.
+    listed: Arc<AtomicBool>,
 }
 
 impl Watch {
+    /// A watch of `resource` in these namespaces (none: all of them), that keeps this gate.
+    pub fn new(resource: WatchedResource, namespaces: Vec<String>, gate: Gate, metrics: Metrics) -> Self {
+        Self { resource, namespaces, gate, metrics, listed: Arc::default() }
+    }
+
+    /// The lists of all parts are complete.
+    pub fn is_listed(&self) {
+        self.listed.store(true, Ordering::Relaxed);
+        self.gate.open();
+    }
+
     /// How many watches there are: each begins with a list of its own.
     pub fn parts(&self) -> usize {
         self.namespaces.len().max(1)
@@ -51,12 +70,26 @@ impl Watch {
         };
         let config = watcher::Config::default().page_size(PAGE);
         let streams = apis.into_iter().enumerate().map(|(index, api)| {
-            let (gate, metrics, resource) = (self.gate.clone(), self.metrics.clone(), self.resource);
+            let recovery = Arc::new(Recovery {
+                api: api.clone(),
+                resource: self.resource,
+                gate: self.gate.clone(),
+                metrics: self.metrics.clone(),
+                listed: self.listed.clone(),
+            });
             watcher(api, config.clone())
                 .default_backoff()
                 .filter_map(move |event| {
-                    let event = event.map_err(|error| report(&error, resource, &gate, &metrics)).ok();
-                    std::future::ready(event.map(|event| (index, event)))
+                    let recovery = recovery.clone();
+                    async move {
+                        match event {
+                            Ok(event) => Some((index, event)),
+                            Err(error) => {
+                                recovery.run(&error).await;
+                                None
+                            }
+                        }
+                    }
                 })
                 .boxed()
         });
@@ -64,13 +97,40 @@ impl Watch {
     }
 }
 
-fn report(error: &watcher::Error, resource: WatchedResource, gate: &Gate, metrics: &Metrics) {
-    let advice = advice(error, resource);
-    metrics.watch_failures.get_or_create(&WatchLabels { resource }).inc();
-    tracing::warn!(resource = resource.plural(), %error, "watch failed: {advice}");
-    // An expired watch is repaired by the list that follows; nobody has to know.
-    if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
-        gate.close(&advice);
+/// What happens after a watch failed: tell it, and wait until the API server answers again.
+struct Recovery<K> {
+    api: Api<K>,
+    resource: WatchedResource,
+    gate: Gate,
+    metrics: Metrics,
+    listed: Arc<AtomicBool>,
+}
+
+impl<K: Clone + DeserializeOwned + Debug> Recovery<K> {
+    async fn run(&self, error: &watcher::Error) {
+        self.metrics.watch_failures.get_or_create(&WatchLabels { resource: self.resource }).inc();
+        // An expired watch is repaired by the list that follows; nobody has to know.
+        if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+            return;
+        }
+        let advice = advice(error, self.resource);
+        tracing::warn!(resource = self.resource.plural(), %error, "watch failed: {advice}");
+        self.gate.close(&advice);
+        if self.listed.load(Ordering::Relaxed) {
+            self.until_answered().await;
+            self.gate.open();
+        }
+    }
+
+    /// A watch that is taken up again says nothing until something happens, so readiness asks by itself.
+    async fn until_answered(&self) {
+        let mut backoff = Backoff::default();
+        let one = ListParams::default().limit(1);
+        let what = || format!("list {}", self.resource.plural());
+        while let Err(error) = call(what, self.api.list(&one)).await {
+            tracing::debug!(%error, "still no answer");
+            tokio::time::sleep(backoff.failed(())).await;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::metadata::StormMetadata;
-use super::{Epoch, Policy};
+use super::{Epoch, Policy, Severity};
 
 /// Why a storm was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,8 +137,9 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
                 Err(None) => Decision::Settled,
             }
         }
-        (LedgerView::Unknown, Projection::Open { superseded: true, metadata: Some(facts), .. }) => {
-            Decision::WriteClosed(CloseReason::Superseded, facts.clone())
+        (LedgerView::Unknown, Projection::Open { superseded: true, metadata, .. }) => {
+            let facts = metadata.clone().unwrap_or_else(|| nothing_yet(opened_at(epoch, now)));
+            Decision::WriteClosed(CloseReason::Superseded, facts)
         }
         (LedgerView::Unknown, Projection::Open { .. }) => Decision::Adopt,
         (LedgerView::Closed { .. } | LedgerView::Unknown, Projection::Absent { .. } | Projection::Closed) => {
@@ -169,6 +170,20 @@ fn write_first(
         return Ok(Decision::Write(WriteReason::ThresholdReached, facts));
     }
     if shown == Some(&facts) { Err(Some(facts)) } else { Ok(Decision::Write(WriteReason::Changed, facts)) }
+}
+
+/// The facts of an object whose maker died before it wrote any.
+fn nothing_yet(opened: Timestamp) -> StormMetadata {
+    StormMetadata {
+        pattern: String::new(),
+        alert_count: 0,
+        firing: 0,
+        affected_count: 0,
+        affected_resources: Vec::new(),
+        first_seen: opened,
+        last_seen: opened,
+        severity: Severity::default(),
+    }
 }
 
 /// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.

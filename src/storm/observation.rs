@@ -10,7 +10,7 @@ use super::resource::Resource;
 use super::{Severity, StormKey};
 
 /// Which Signal object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SignalRef {
     /// Its namespace.
     pub namespace: String,

@@ -3,8 +3,6 @@
 use rstest::rstest;
 
 use super::*;
-use crate::storm::Severity;
-
 /// The storm of these tests opened here.
 const OPENED: Epoch = 1_800_000_000;
 
