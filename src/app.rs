@@ -102,6 +102,7 @@ fn start(
         requests: requests.clone(),
         listed,
         rewatch: rewatch.clone(),
+        gate: readiness.open_gate("publish"),
         clock: clock.clone(),
         events: events.clone(),
         metrics: metrics.clone(),

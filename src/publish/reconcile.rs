@@ -17,6 +17,7 @@ use crate::metrics::{Loop, Metrics};
 use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, Disposition};
 use crate::runtime::events::Events;
+use crate::runtime::readiness::Gate;
 use crate::storm::decide::{Decision, LedgerView, Projection, decide};
 use crate::storm::metadata::to_storm_metadata;
 use crate::storm::name::storm_name;
@@ -53,6 +54,8 @@ pub struct Publisher {
     pub listed: watch::Receiver<bool>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
+    /// Closed while the API server does not answer.
+    pub gate: Gate,
     /// The time.
     pub clock: Clock,
     /// For people.
@@ -128,8 +131,14 @@ impl Publisher {
                 Err(error) => Err(error.into()),
             };
         }
+        if matches!(outcome, Ok(Next::Published(_))) {
+            self.gate.open();
+        }
         outcome.unwrap_or_else(|error| {
             let disposition = error.disposition();
+            if disposition == Disposition::Unavailable {
+                self.gate.close(&format!("storms wait: {error}"));
+            }
             self.metrics.failed(Loop::Publish, disposition);
             tracing::warn!(storm = ?id, ?disposition, %error, "publish failed, will be tried again");
             Next::Failed
