@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::metadata::StormMetadata;
-use super::{Epoch, Policy};
+use super::{Epoch, Policy, Severity};
 
 /// Why a storm was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,12 +133,12 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
             let reason = reason.unwrap_or(CloseReason::Quiet);
             match write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy) {
                 Ok(write) => write,
-                Err(Some(facts)) => Decision::WriteClosed(reason, facts),
-                Err(None) => Decision::Settled,
+                Err(facts) => Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))),
             }
         }
-        (LedgerView::Unknown, Projection::Open { superseded: true, metadata: Some(facts), .. }) => {
-            Decision::WriteClosed(CloseReason::Superseded, facts.clone())
+        (LedgerView::Unknown, Projection::Open { superseded: true, metadata: shown, .. }) => {
+            let facts = shown.clone().unwrap_or_else(|| nothing_counted(epoch, now));
+            Decision::WriteClosed(CloseReason::Superseded, facts)
         }
         (LedgerView::Unknown, Projection::Open { .. }) => Decision::Adopt,
         (LedgerView::Closed { .. } | LedgerView::Unknown, Projection::Absent { .. } | Projection::Closed) => {
@@ -174,6 +174,22 @@ fn write_first(
 /// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
 fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
     Timestamp::from_second(epoch).unwrap_or(now).min(now)
+}
+
+/// The facts of an object that was created and never got any: its creator crashed, and its Signals are gone or count elsewhere.
+/// It needs facts to be closed with: an open object without them would hold up every successor.
+fn nothing_counted(epoch: Epoch, now: Timestamp) -> StormMetadata {
+    let opened = opened_at(epoch, now);
+    StormMetadata {
+        pattern: String::new(),
+        alert_count: 0,
+        firing: 0,
+        affected_count: 0,
+        affected_resources: Vec::new(),
+        first_seen: opened,
+        last_seen: opened,
+        severity: Severity::default(),
+    }
 }
 
 /// Times come from objects that anybody may have edited: the end of time is as far as they go.
