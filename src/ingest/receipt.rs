@@ -96,6 +96,10 @@ impl Board {
 
     /// These Signals were merged into a storm; their receipts wait for its publication.
     pub fn owe(&self, id: StormId, receipts: Vec<Receipt>) {
+        if receipts.is_empty() {
+            // An entry goes with its last receipt: one that never had any would stay for ever.
+            return;
+        }
         self.metrics.owed_receipts.inc_by(count(receipts.len()));
         self.lock().storms.entry(id).or_default().merged.extend(receipts);
     }
@@ -177,6 +181,9 @@ impl Receipts for Board {
             let waiting = owed.merged.len() + owed.claimed.len();
             owed.merged.clear();
             owed.claimed.clear();
+            if owed.writing == 0 {
+                state.storms.remove(&id);
+            }
             self.metrics.owed_receipts.dec_by(count(waiting));
         }
     }
