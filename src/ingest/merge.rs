@@ -53,7 +53,8 @@ impl Merger {
         result
     }
 
-    /// Batches that are done are empty afterwards, whether or not a later one failed.
+    /// Batches that are done are empty afterwards, whether or not another one failed. A storm that cannot be opened does not
+    /// hold up what is merged already: merged again, it would be told as known, and its storm be published late.
     async fn merge_batches(
         &self,
         batches: &mut [(StormKey, Vec<Observation>)],
@@ -61,6 +62,7 @@ impl Merger {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let outcomes = self.ledger.merge(batches, now).await?;
+        let mut result = Ok(());
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
                 Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new),
@@ -70,12 +72,14 @@ impl Merger {
                         Some(waiting) if !adoptable() => {
                             waiting.extend(batch.1.drain(..).map(|o| (o.signal.clone(), o)));
                         }
-                        _ => self.open_and_merge(batch, opens, last, now).await?,
+                        // One failed call is enough to know that it is time to back off.
+                        _ if result.is_err() => {}
+                        _ => result = self.open_and_merge(batch, opens, last, now).await,
                     }
                 }
             }
         }
-        Ok(())
+        result
     }
 
     /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew.

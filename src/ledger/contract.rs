@@ -66,6 +66,8 @@ struct Model {
     storms: BTreeMap<Epoch, BTreeSet<i64>>,
     handled: BTreeSet<i64>,
     over: BTreeSet<i64>,
+    /// Occurrences that no acknowledged snapshot had, and the change that brought them.
+    unpublished: Vec<(usize, i64)>,
     snapshot: Option<(StormId, u64)>,
     changes: usize,
     changes_at_snapshot: usize,
@@ -103,6 +105,9 @@ impl Model {
         for (uid, firing) in reports.iter().filter(|(uid, _)| !self.handled.contains(uid)) {
             let new = if *firing { counted.insert(*uid) } else { self.over.insert(*uid) };
             self.changes += usize::from(new);
+            if new && *firing {
+                self.unpublished.push((self.changes, *uid));
+            }
         }
     }
 
@@ -119,6 +124,7 @@ impl Model {
                 let Some((id, version)) = self.snapshot else { return };
                 let clean = ledger.ack(id, version).await.unwrap();
                 if self.open == Some(id.epoch) {
+                    self.unpublished.retain(|(change, _)| *change > self.changes_at_snapshot);
                     assert!(clean || self.changes > self.changes_at_snapshot, "dirty for no reason");
                     assert_eq!(ledger.dirty().await.unwrap().is_empty(), clean);
                     assert!(!clean || self.changes == self.changes_at_snapshot, "a change was acknowledged unseen");
@@ -136,8 +142,13 @@ impl Model {
             }
             Step::Forget => {
                 let Some(epoch) = self.open else { return };
-                ledger.forget(StormId { key: key(), epoch }, now(at)).await.unwrap();
+                let id = StormId { key: key(), epoch };
+                assert_eq!(ledger.forget(id, now(at)).await.unwrap(), !self.unpublished.is_empty());
+                let unpublished: BTreeSet<_> = self.unpublished.iter().map(|(_, uid)| *uid).collect();
                 self.end(epoch);
+                // Shown by no object: not handled, and to be counted by the storm that comes next.
+                self.handled.retain(|uid| !unpublished.contains(uid));
+                self.storms.entry(epoch).or_default().retain(|uid| !unpublished.contains(uid));
             }
         }
     }
@@ -147,6 +158,7 @@ impl Model {
         // What was reported as over while the storm was open is handled as well.
         self.handled.extend(&self.over);
         self.over.clear();
+        self.unpublished.clear();
         self.last = epoch;
         self.open = None;
     }

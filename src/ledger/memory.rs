@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Closing, Ledger, LedgerError, Merge, Snapshot};
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::merge::StormState;
+use crate::storm::merge::{News, StormState};
 use crate::storm::{Digest, Epoch, Observation, StormId, StormKey, StormMetadata};
 
 /// How long a closed storm's occurrences are remembered after it last met one of them: longer than Alertmanager's default repeat
@@ -70,6 +70,8 @@ struct OpenStorm {
     /// When the first change came that is not published.
     dirty_since: Option<Timestamp>,
     published: bool,
+    /// Occurrences that fired first with a version that is not acknowledged: what no object shows yet.
+    unpublished: Vec<(u64, Digest)>,
 }
 
 struct ClosedStorm {
@@ -121,13 +123,14 @@ impl KeyRecord {
             return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: self.last_closed };
         };
         let before = storm.state.mark();
-        let new = observations.iter().map(|o| storm.state.merge(o, |uid| held.contains(&uid))).collect();
+        let news: Vec<_> = observations.iter().map(|o| storm.state.merge(o, |uid| held.contains(&uid))).collect();
         if storm.state.mark() != before {
             *version += 1;
             storm.version = *version;
+            storm.unpublished.extend(news.iter().flat_map(|news| &news.fired).map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
-        Merge::Joined { epoch: storm.epoch, new }
+        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect() }
     }
 
     /// Takes the open storm out if it is the one of this epoch.
@@ -186,6 +189,7 @@ impl Ledger for MemoryLedger {
             version,
             dirty_since: None,
             published: false,
+            unpublished: Vec::new(),
         });
         Ok(Some(id.epoch))
     }
@@ -250,6 +254,7 @@ impl Ledger for MemoryLedger {
         let storm = records.keys.get_mut(&id.key).and_then(|record| record.open.as_mut());
         let Some(storm) = storm.filter(|storm| storm.epoch == id.epoch) else { return Ok(true) };
         storm.published = true;
+        storm.unpublished.retain(|(changed, _)| *changed > version);
         storm.dirty_since.take_if(|_| storm.version == version);
         Ok(storm.dirty_since.is_none())
     }
@@ -280,13 +285,16 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<(), LedgerError> {
-        if let Some(record) = self.records().keys.get_mut(&id.key)
-            && let Some(storm) = record.take_open(id.epoch)
-        {
-            record.retire(storm, now);
+    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+        let mut records = self.records();
+        let Some(record) = records.keys.get_mut(&id.key) else { return Ok(false) };
+        let Some(mut storm) = record.take_open(id.epoch) else { return Ok(false) };
+        let unpublished = std::mem::take(&mut storm.unpublished);
+        record.retire(storm, now);
+        for (_, uid) in &unpublished {
+            record.held.uids.remove(uid);
         }
-        Ok(())
+        Ok(!unpublished.is_empty())
     }
 
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {

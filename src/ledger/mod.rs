@@ -104,8 +104,9 @@ pub trait Ledger: Send + Sync {
     /// The end of a closed storm is in the cluster: its final facts are not needed any more.
     async fn settle(&self, id: StormId) -> Result<(), LedgerError>;
 
-    /// The object of a storm was deleted by hand: the storm is over, and what it held counts as handled.
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<(), LedgerError>;
+    /// The object of a storm was deleted by hand: the storm is over, and what the object showed counts as handled. True when
+    /// something had joined that no object showed: it is let go, to be merged again from its Signals.
+    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError>;
 
     /// Drops a storm and what it holds, to be merged again from its Signals.
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError>;

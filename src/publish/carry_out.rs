@@ -41,11 +41,7 @@ impl Publisher {
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
             Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, now).await,
-            Decision::Forget => {
-                tracing::info!(storm = ?id, "the RemediationRequest was deleted by hand: the storm is forgotten");
-                self.ledger.forget(id, now).await?;
-                Ok(self.settled(id))
-            }
+            Decision::Forget => self.forget(id, now).await,
             Decision::Drop(reason) => self.drop_storm(id, reason).await,
             Decision::Settled => {
                 self.ledger.settle(id).await?;
@@ -185,6 +181,16 @@ impl Publisher {
                 Err(error.into())
             }
         }
+    }
+
+    async fn forget(&self, id: StormId, now: Timestamp) -> Result<Step, PublishError> {
+        tracing::info!(storm = ?id, "the RemediationRequest was deleted by hand: the storm is forgotten");
+        if self.ledger.forget(id, now).await? {
+            // What came after the last publish was shown to nobody: its Signals, which have no receipt yet, are read again.
+            self.receipts.abandon(id);
+            self.rewatch.notify_one();
+        }
+        Ok(self.settled(id))
     }
 
     async fn drop_storm(&self, id: StormId, reason: DropReason) -> Result<Step, PublishError> {

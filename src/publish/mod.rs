@@ -13,7 +13,7 @@ pub use apply::Apply;
 pub use openings::Openings;
 pub use projections::{Projections, is_open, watch_projections};
 pub use queue::{PublishQueue, Requests, requests};
-pub use reconcile::{Publisher, Rewatch};
+pub use reconcile::{Next, Publisher, Rewatch};
 
 use crate::storm::StormId;
 

@@ -128,7 +128,7 @@ impl Publisher {
             self.metrics.failed(Loop::Publish, Disposition::Conflict);
             outcome = match self.read_again(id).await {
                 Ok(()) => self.run(id).await,
-                Err(error) => Err(error.into()),
+                Err(error) => Err(error),
             };
         }
         if matches!(outcome, Ok(Next::Published(_))) {
@@ -176,7 +176,7 @@ impl Publisher {
         let shown = matches!(projection, Projection::Open { metadata: Some(_), .. });
         let waits = match decision {
             Decision::Close(_) => true,
-            Decision::Write(..) => shown,
+            Decision::Write(..) | Decision::Keep(_) => shown,
             _ => false,
         };
         waits && !*self.listed.borrow()
@@ -216,9 +216,12 @@ impl Publisher {
         }))
     }
 
-    /// Brings the cache to what the cluster has now.
-    async fn read_again(&self, id: StormId) -> Result<(), ApiError> {
-        let Some((namespace, name)) = self.object_name(id) else { return Ok(()) };
+    /// Brings the cache to what the cluster has now. Where the object's name is not known, nothing can be said of the cluster.
+    async fn read_again(&self, id: StormId) -> Result<(), PublishError> {
+        let Some((namespace, name)) = self.object_name(id) else {
+            self.rewatch.notify_one();
+            return Err(PublishError::NoOpening);
+        };
         match self.apply.get(&namespace, &name).await? {
             Some(object) => self.projections.replace(id, object),
             None => self.projections.remove(id),

@@ -133,12 +133,11 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
             let reason = reason.unwrap_or(CloseReason::Quiet);
             match write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy) {
                 Ok(write) => write,
-                Err(Some(facts)) => Decision::WriteClosed(reason, facts),
-                Err(None) => Decision::Settled,
+                Err(facts) => Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))),
             }
         }
-        (LedgerView::Unknown, Projection::Open { superseded: true, metadata, .. }) => {
-            let facts = metadata.clone().unwrap_or_else(|| nothing_yet(opened_at(epoch, now)));
+        (LedgerView::Unknown, Projection::Open { superseded: true, metadata: shown, .. }) => {
+            let facts = shown.clone().unwrap_or_else(|| nothing_counted(epoch, now));
             Decision::WriteClosed(CloseReason::Superseded, facts)
         }
         (LedgerView::Unknown, Projection::Open { .. }) => Decision::Adopt,
@@ -172,8 +171,15 @@ fn write_first(
     if shown == Some(&facts) { Err(Some(facts)) } else { Ok(Decision::Write(WriteReason::Changed, facts)) }
 }
 
-/// The facts of an object whose maker died before it wrote any.
-fn nothing_yet(opened: Timestamp) -> StormMetadata {
+/// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
+fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
+    Timestamp::from_second(epoch).unwrap_or(now).min(now)
+}
+
+/// The facts of an object that was created and never got any: its creator crashed, and its Signals are gone or count elsewhere.
+/// It needs facts to be closed with: an open object without them would hold up every successor.
+fn nothing_counted(epoch: Epoch, now: Timestamp) -> StormMetadata {
+    let opened = opened_at(epoch, now);
     StormMetadata {
         pattern: String::new(),
         alert_count: 0,
@@ -184,11 +190,6 @@ fn nothing_yet(opened: Timestamp) -> StormMetadata {
         last_seen: opened,
         severity: Severity::default(),
     }
-}
-
-/// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
-fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
-    Timestamp::from_second(epoch).unwrap_or(now).min(now)
 }
 
 /// Times come from objects that anybody may have edited: the end of time is as far as they go.

@@ -20,6 +20,22 @@ pub struct StormState {
     extremes: Option<Extremes>,
 }
 
+/// What an observation told a storm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Occurrences that were not seen firing before.
+    pub fired: Vec<Digest>,
+    /// How many were not reported as resolved before.
+    pub resolved: usize,
+}
+
+impl News {
+    /// How many reports said something new.
+    pub fn count(&self) -> usize {
+        self.fired.len() + self.resolved
+    }
+}
+
 /// Registers that only move one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extremes {
@@ -35,15 +51,20 @@ impl StormState {
         Self { resolved, ..Self::default() }
     }
 
-    /// Joins an observation, without the occurrences that `held` names. Returns how many of its reports said something new.
-    pub fn merge(&mut self, observation: &Observation, held: impl Fn(Digest) -> bool) -> usize {
-        let mut new = 0;
+    /// Joins an observation, without the occurrences that `held` names.
+    pub fn merge(&mut self, observation: &Observation, held: impl Fn(Digest) -> bool) -> News {
+        let mut news = News::default();
         let mut touched = false;
         for report in observation.reports.iter().filter(|report| !held(report.uid)) {
             touched = true;
-            let set = if report.firing { &mut self.seen } else { &mut self.resolved };
-            new += usize::from(set.insert(report.uid));
-            if let (true, Some((digest, text))) = (report.firing, &report.resource)
+            if !report.firing {
+                news.resolved += usize::from(self.resolved.insert(report.uid));
+                continue;
+            }
+            if self.seen.insert(report.uid) {
+                news.fired.push(report.uid);
+            }
+            if let Some((digest, text)) = &report.resource
                 && self.resources.insert(*digest)
             {
                 self.sample.offer(text);
@@ -52,7 +73,7 @@ impl StormState {
         if touched {
             self.stretch(observation);
         }
-        new
+        news
     }
 
     fn stretch(&mut self, observation: &Observation) {
@@ -64,11 +85,6 @@ impl StormState {
             severity: old.severity.max(new.severity),
             resolvable: old.resolvable || new.resolvable,
         }));
-    }
-
-    /// True when a merge of the same state would be published differently.
-    pub fn differs(&self, before: &StormMark) -> bool {
-        self.mark() != *before
     }
 
     /// A cheap summary that changes whenever the state does.

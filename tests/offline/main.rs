@@ -10,4 +10,12 @@
 )]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod closing;
+mod faults;
 mod guards;
+mod ingesting;
+mod pacing;
+mod press;
+mod publishing;
+mod receipts;
+mod script;
