@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, WatchedResource};
 use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
 use crate::runtime::clock::Clock;
 use crate::runtime::events::events;
+use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::{LedgerKind, RunSettings};
@@ -79,7 +80,8 @@ fn start(
     let watch = |resource: WatchedResource| Watch {
         resource,
         namespaces: settings.watch_namespaces.clone(),
-        gate: readiness.gate(resource.plural(), "the first list is not complete"),
+        gate: readiness.gate(resource.first_list(), "not complete yet"),
+        link: Link::new(readiness.open_gate(resource.plural())),
         metrics: metrics.clone(),
     };
     let signals = watch(WatchedResource::Signals);

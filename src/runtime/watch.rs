@@ -1,12 +1,15 @@
 //! One watch over one or many namespaces, with its troubles told in words.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
+use super::link::Link;
 use super::readiness::Gate;
 use crate::metrics::{Metrics, WatchLabels, WatchedResource};
 
@@ -22,8 +25,10 @@ pub struct Watch {
     pub resource: WatchedResource,
     /// None: all namespaces.
     pub namespaces: Vec<String>,
-    /// Closed while a watch fails.
+    /// Closed until the first lists are complete; their reader opens it.
     pub gate: Gate,
+    /// Told what fails, and what works again.
+    pub link: Link,
     /// Counts failures.
     pub metrics: Metrics,
 }
@@ -50,27 +55,43 @@ impl Watch {
             self.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
         };
         let config = watcher::Config::default().page_size(PAGE);
-        let streams = apis.into_iter().enumerate().map(|(index, api)| {
-            let (gate, metrics, resource) = (self.gate.clone(), self.metrics.clone(), self.resource);
-            watcher(api, config.clone())
-                .default_backoff()
-                .filter_map(move |event| {
-                    let event = event.map_err(|error| report(&error, resource, &gate, &metrics)).ok();
-                    std::future::ready(event.map(|event| (index, event)))
-                })
-                .boxed()
+        let streams = apis.into_iter().enumerate().map(|(part, api)| {
+            let (link, metrics, resource) = (self.link.clone(), self.metrics.clone(), self.resource);
+            let wake = Arc::new(Notify::new());
+            let probe = stream::once(link.clone().probe(part, api.clone(), wake.clone()));
+            let events = watcher(api, config.clone()).default_backoff().filter_map(move |event| {
+                let event = match event {
+                    Ok(event) => {
+                        // Init says that a list will be tried, not that the API server answers.
+                        if !matches!(event, watcher::Event::Init) {
+                            link.works(part);
+                        }
+                        Some((part, event))
+                    }
+                    Err(error) => {
+                        report(&error, part, resource, &link, &metrics);
+                        // A list that fails is tried again and then has events; a watch that goes on may have none.
+                        if matches!(error, watcher::Error::WatchStartFailed(_) | watcher::Error::WatchFailed(_)) {
+                            wake.notify_one();
+                        }
+                        None
+                    }
+                };
+                std::future::ready(event)
+            });
+            stream::select(events, probe.filter_map(|()| std::future::ready(None))).boxed()
         });
-        futures::stream::select_all(streams)
+        stream::select_all(streams)
     }
 }
 
-fn report(error: &watcher::Error, resource: WatchedResource, gate: &Gate, metrics: &Metrics) {
+fn report(error: &watcher::Error, part: usize, resource: WatchedResource, link: &Link, metrics: &Metrics) {
     let advice = advice(error, resource);
     metrics.watch_failures.get_or_create(&WatchLabels { resource }).inc();
     tracing::warn!(resource = resource.plural(), %error, "watch failed: {advice}");
     // An expired watch is repaired by the list that follows; nobody has to know.
     if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
-        gate.close(&advice);
+        link.failed(part, advice);
     }
 }
 
