@@ -10,4 +10,5 @@
 )]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod bounds;
 mod guards;
