@@ -125,11 +125,10 @@ fn start(
         events,
         metrics: metrics.clone(),
     };
-    let receipt_clock = clock;
     let pages = Pages::new(readiness, metrics, projections.clone());
     tasks.spawn(admin::serve(listener, pages, stop.clone()));
     tasks.spawn(event_writer.run(stop.clone()));
-    tasks.spawn(write_receipts(board, client.clone(), move || receipt_clock.now(), stop.clone()));
+    tasks.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
     tasks.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
     tasks.spawn(queue.run(publisher, requests, stop.clone()));
     tasks.spawn(ingest.run(client.clone(), signals, stop.clone()));

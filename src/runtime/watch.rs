@@ -103,6 +103,12 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => status,
+        watcher::Error::InitialListFailed(kube::Error::SerdeError(fault))
+        | watcher::Error::WatchFailed(kube::Error::SerdeError(fault)) => {
+            return format!(
+                "cannot watch {plural}: one of them cannot be read: {fault}; is this operator older than its CRDs? kubectl apply -f crds/"
+            );
+        }
         other => return format!("cannot watch {plural}: {other}: is the API server of this kubeconfig running?"),
     };
     match status.code {
@@ -112,5 +118,20 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
         ),
         404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),
         code => format!("cannot watch {plural}: the API server answers {code}: {}", status.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // B8: an object that a newer CRD let in is not taken for a server that is down.
+    #[test]
+    fn an_object_that_cannot_be_read_is_called_that() {
+        let fault = || serde_json::from_str::<u8>("x").map_err(kube::Error::SerdeError).unwrap_err();
+        for error in [watcher::Error::InitialListFailed(fault()), watcher::Error::WatchFailed(fault())] {
+            let says = advice(&error, WatchedResource::RemediationRequests);
+            assert!(says.starts_with("cannot watch remediationrequests: one of them cannot be read"), "{says}");
+        }
     }
 }
