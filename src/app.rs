@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, WatchedResource};
 use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
 use crate::runtime::clock::Clock;
 use crate::runtime::events::events;
+use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::{LedgerKind, RunSettings};
@@ -76,10 +77,7 @@ fn start(
     let ledger: Arc<dyn Ledger> = match settings.ledger {
         LedgerKind::Memory => Arc::new(MemoryLedger::default()),
     };
-    let watch = |resource: WatchedResource| {
-        let gate = readiness.gate(resource.plural(), "the first list is not complete");
-        Watch::new(resource, settings.watch_namespaces.clone(), gate, metrics.clone())
-    };
+    let watch = |resource| watch(resource, settings, &readiness, &metrics);
     let signals = watch(WatchedResource::Signals);
     let objects = watch(WatchedResource::RemediationRequests);
     #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
@@ -122,14 +120,24 @@ fn start(
         events,
         metrics: metrics.clone(),
     };
-    let receipt_clock = clock;
     let pages = Pages::new(readiness, metrics, projections.clone());
     tasks.spawn(admin::serve(listener, pages, stop.clone()));
     tasks.spawn(event_writer.run(stop.clone()));
-    tasks.spawn(write_receipts(board, client.clone(), move || receipt_clock.now(), stop.clone()));
+    tasks.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
     tasks.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
     tasks.spawn(queue.run(publisher, requests, stop.clone()));
     tasks.spawn(ingest.run(client.clone(), signals, stop.clone()));
+}
+
+/// A watch on this resource, with its gates.
+fn watch(resource: WatchedResource, settings: &RunSettings, readiness: &Readiness, metrics: &Metrics) -> Watch {
+    Watch {
+        resource,
+        namespaces: settings.watch_namespaces.clone(),
+        gate: readiness.gate(resource.first_list(), "not complete yet"),
+        link: Link::new(readiness.open_gate(resource.plural())),
+        metrics: metrics.clone(),
+    }
 }
 
 /// A key for the memory ledger: random, and as short-lived as the ledger.

@@ -50,6 +50,14 @@ impl WatchedResource {
             Self::RemediationRequests => "remediationrequests",
         }
     }
+
+    /// What readiness calls its first list.
+    pub fn first_list(self) -> &'static str {
+        match self {
+            Self::Signals => "list of signals",
+            Self::RemediationRequests => "list of remediationrequests",
+        }
+    }
 }
 
 /// A write to the API server.

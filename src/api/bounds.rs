@@ -20,6 +20,20 @@ fn string_map(entries: u32, characters: u32) -> Schema {
     })
 }
 
+/// The times that every reader can read. `format: date-time` alone lets in offsets of 99 hours and years that have no UTC, and an
+/// object with one of those can be read by nobody who has a type for it.
+const TIME: &str = r"^([0-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "pattern": TIME })
+}
+
+pub(super) fn optional_time(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = time(generator);
+    schema.insert("nullable".into(), true.into());
+    schema
+}
+
 /// Conditions, bounded as in Kubernetes' own `metav1.Condition`; k8s-openapi's type carries no bounds.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -36,7 +50,8 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds." },
                 "reason": { "type": "string", "minLength": 1, "maxLength": 1024, "description": "Why, in one word." },
                 "message": { "type": "string", "maxLength": 32768, "description": "Why, for people." },
-                "lastTransitionTime": { "type": "string", "format": "date-time", "description": "When status last changed." },
+                "lastTransitionTime": { "type": "string", "format": "date-time", "pattern": TIME,
+                    "description": "When status last changed." },
                 "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0,
                     "description": "The metadata.generation that it is about." },
             },

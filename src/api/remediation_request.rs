@@ -22,6 +22,8 @@ use super::Severity;
     status = "RemediationRequestStatus",
     derive = "PartialEq",
     doc = "RemediationRequest is one alert storm, for a remediation engine to act on. Stormfold writes spec and status.storm, the engine status.remediation.",
+    // The rule on StormStatus sees a storm that changes. One that is taken away, and could come back open, is seen from here only.
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.storm) || oldSelf.status.storm.state != 'Closed' || (has(self.status) && has(self.status.storm))").message("status.storm of a closed storm stays"),
     selectable = ".spec.stormKey",
     selectable = ".status.storm.state",
     printcolumn(name = "Pattern", type_ = "string", json_path = ".spec.pattern"),
@@ -63,6 +65,7 @@ pub struct RemediationRequestSpec {
     /// What the policy grouped by, and the values that this storm has in common.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::bounds::label_map")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("label names have at most 253 characters"))]
     pub group_labels: BTreeMap<String, String>,
     /// The policy under which the storm opened.
     pub policy_ref: PolicyRef,
@@ -143,14 +146,17 @@ pub struct StormStatus {
     /// The highest severity seen.
     pub severity: Severity,
     /// When the first occurrence began.
+    #[schemars(schema_with = "super::bounds::time")]
     pub first_seen: Time,
     /// The latest report.
+    #[schemars(schema_with = "super::bounds::time")]
     pub last_seen: Time,
     /// Raised by each write of Stormfold. An engine compares it with remediation.observedRevision to see that the scope changed.
     #[schemars(range(min = 1))]
     pub revision: i64,
     /// When the storm was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub closed_at: Option<Time>,
     /// Why the storm was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,9 +204,11 @@ pub struct RemediationStatus {
     pub message: Option<String>,
     /// When the engine began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub started_at: Option<Time>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub finished_at: Option<Time>,
 }
 

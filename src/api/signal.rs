@@ -124,9 +124,11 @@ pub struct Occurrence {
     pub state: OccurrenceState,
     /// When it began. Absent: when the Signal was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub starts_at: Option<Time>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub ends_at: Option<Time>,
     /// What is affected. Absent: the occurrence counts and the list of affected resources does not grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,6 +189,7 @@ pub struct SignalStatus {
     pub observed_generation: Option<i64>,
     /// When the receipt was made out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
     pub merged_at: Option<Time>,
 }
 

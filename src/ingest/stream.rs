@@ -179,7 +179,7 @@ impl Ingest {
 
     async fn list_is_complete(&self, watch: &Watch) {
         self.listed.send_replace(true);
-        watch.is_listed();
+        watch.gate.open();
         // Runs that waited for the list.
         for id in self.projections.open() {
             self.requests.now(id);

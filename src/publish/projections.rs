@@ -156,7 +156,7 @@ pub async fn watch_projections(
             }
         }
         if listing.is_empty() {
-            watch.is_listed();
+            watch.gate.open();
             projections.listed.send_replace(true);
         }
     }

@@ -4,5 +4,6 @@ pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod events;
+pub mod link;
 pub mod readiness;
 pub mod watch;

@@ -1,18 +1,15 @@
 //! One watch over one or many namespaces, with its troubles told in words.
 
 use std::fmt::Debug;
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
-use kube::api::ListParams;
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
-use super::backoff::Backoff;
-use super::error::call;
+use super::link::Link;
 use super::readiness::Gate;
 use crate::metrics::{Metrics, WatchLabels, WatchedResource};
 
@@ -28,26 +25,15 @@ pub struct Watch {
     pub resource: WatchedResource,
     /// None: all namespaces.
     pub namespaces: Vec<String>,
-    /// Closed while a watch fails.
-    gate: Gate,
+    /// Closed until the first lists are complete; their reader opens it.
+    pub gate: Gate,
+    /// Told what fails, and what works again.
+    pub link: Link,
     /// Counts failures.
-    metrics: Metrics,
-    /// Whether all lists were complete once.
-    listed: Arc<AtomicBool>,
+    pub metrics: Metrics,
 }
 
 impl Watch {
-    /// A watch of `resource` in these namespaces (none: all of them), that keeps this gate.
-    pub fn new(resource: WatchedResource, namespaces: Vec<String>, gate: Gate, metrics: Metrics) -> Self {
-        Self { resource, namespaces, gate, metrics, listed: Arc::default() }
-    }
-
-    /// The lists of all parts are complete.
-    pub fn is_listed(&self) {
-        self.listed.store(true, Ordering::Relaxed);
-        self.gate.open();
-    }
-
     /// How many watches there are: each begins with a list of its own.
     pub fn parts(&self) -> usize {
         self.namespaces.len().max(1)
@@ -69,68 +55,43 @@ impl Watch {
             self.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
         };
         let config = watcher::Config::default().page_size(PAGE);
-        let streams = apis.into_iter().enumerate().map(|(index, api)| {
-            let recovery = Arc::new(Recovery {
-                api: api.clone(),
-                resource: self.resource,
-                gate: self.gate.clone(),
-                metrics: self.metrics.clone(),
-                listed: self.listed.clone(),
-            });
-            watcher(api, config.clone())
-                .default_backoff()
-                .filter_map(move |event| {
-                    let recovery = recovery.clone();
-                    async move {
-                        match event {
-                            Ok(event) => Some((index, event)),
-                            Err(error) => {
-                                recovery.run(&error).await;
-                                None
-                            }
+        let streams = apis.into_iter().enumerate().map(|(part, api)| {
+            let (link, metrics, resource) = (self.link.clone(), self.metrics.clone(), self.resource);
+            let wake = Arc::new(Notify::new());
+            let probe = stream::once(link.clone().probe(part, api.clone(), wake.clone()));
+            let events = watcher(api, config.clone()).default_backoff().filter_map(move |event| {
+                let event = match event {
+                    Ok(event) => {
+                        // Init says that a list will be tried, not that the API server answers.
+                        if !matches!(event, watcher::Event::Init) {
+                            link.works(part);
                         }
+                        Some((part, event))
                     }
-                })
-                .boxed()
+                    Err(error) => {
+                        report(&error, part, resource, &link, &metrics);
+                        // A list that fails is tried again and then has events; a watch that goes on may have none.
+                        if matches!(error, watcher::Error::WatchStartFailed(_) | watcher::Error::WatchFailed(_)) {
+                            wake.notify_one();
+                        }
+                        None
+                    }
+                };
+                std::future::ready(event)
+            });
+            stream::select(events, probe.filter_map(|()| std::future::ready(None))).boxed()
         });
-        futures::stream::select_all(streams)
+        stream::select_all(streams)
     }
 }
 
-/// What happens after a watch failed: tell it, and wait until the API server answers again.
-struct Recovery<K> {
-    api: Api<K>,
-    resource: WatchedResource,
-    gate: Gate,
-    metrics: Metrics,
-    listed: Arc<AtomicBool>,
-}
-
-impl<K: Clone + DeserializeOwned + Debug> Recovery<K> {
-    async fn run(&self, error: &watcher::Error) {
-        self.metrics.watch_failures.get_or_create(&WatchLabels { resource: self.resource }).inc();
-        // An expired watch is repaired by the list that follows; nobody has to know.
-        if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
-            return;
-        }
-        let advice = advice(error, self.resource);
-        tracing::warn!(resource = self.resource.plural(), %error, "watch failed: {advice}");
-        self.gate.close(&advice);
-        if self.listed.load(Ordering::Relaxed) {
-            self.until_answered().await;
-            self.gate.open();
-        }
-    }
-
-    /// A watch that is taken up again says nothing until something happens, so readiness asks by itself.
-    async fn until_answered(&self) {
-        let mut backoff = Backoff::default();
-        let one = ListParams::default().limit(1);
-        let what = || format!("list {}", self.resource.plural());
-        while let Err(error) = call(what, self.api.list(&one)).await {
-            tracing::debug!(%error, "still no answer");
-            tokio::time::sleep(backoff.failed(())).await;
-        }
+fn report(error: &watcher::Error, part: usize, resource: WatchedResource, link: &Link, metrics: &Metrics) {
+    let advice = advice(error, resource);
+    metrics.watch_failures.get_or_create(&WatchLabels { resource }).inc();
+    tracing::warn!(resource = resource.plural(), %error, "watch failed: {advice}");
+    // An expired watch is repaired by the list that follows; nobody has to know.
+    if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
+        link.failed(part, advice);
     }
 }
 
@@ -142,6 +103,12 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => status,
+        watcher::Error::InitialListFailed(kube::Error::SerdeError(fault))
+        | watcher::Error::WatchFailed(kube::Error::SerdeError(fault)) => {
+            return format!(
+                "cannot watch {plural}: one of them cannot be read: {fault}; is this operator older than its CRDs? kubectl apply -f crds/"
+            );
+        }
         other => return format!("cannot watch {plural}: {other}: is the API server of this kubeconfig running?"),
     };
     match status.code {
@@ -151,5 +118,20 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
         ),
         404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),
         code => format!("cannot watch {plural}: the API server answers {code}: {}", status.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // B8: an object that a newer CRD let in is not taken for a server that is down.
+    #[test]
+    fn an_object_that_cannot_be_read_is_called_that() {
+        let fault = || serde_json::from_str::<u8>("x").map_err(kube::Error::SerdeError).unwrap_err();
+        for error in [watcher::Error::InitialListFailed(fault()), watcher::Error::WatchFailed(fault())] {
+            let says = advice(&error, WatchedResource::RemediationRequests);
+            assert!(says.starts_with("cannot watch remediationrequests: one of them cannot be read"), "{says}");
+        }
     }
 }

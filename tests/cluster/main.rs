@@ -10,10 +10,16 @@
 )]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod bad_input;
+mod bounds;
 mod counting;
+mod crd_request;
+mod crd_signal;
+mod forwarder;
 mod life;
 mod operator;
 mod restart;
+mod running;
 mod signals;
 mod wait;
 mod world;

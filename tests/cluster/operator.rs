@@ -34,12 +34,15 @@ impl Operator {
 
     /// Starts one and does not wait.
     pub async fn launch(worlds: &[&World], arguments: &[&str]) -> Self {
+        let kubeconfig = kubeconfig_of(&worlds[0].client, "stormfold-system", "stormfold").await;
+        Self::launch_with(&kubeconfig, worlds, arguments)
+    }
+
+    /// Starts one that has only this kubeconfig to go by, and does not wait.
+    pub fn launch_with(kubeconfig: &str, worlds: &[&World], arguments: &[&str]) -> Self {
         let files = TempDir::new().unwrap();
-        let kubeconfig = files.path().join("kubeconfig");
-        File::create(&kubeconfig)
-            .unwrap()
-            .write_all(restricted_kubeconfig(&worlds[0].client).await.as_bytes())
-            .unwrap();
+        let path = files.path().join("kubeconfig");
+        File::create(&path).unwrap().write_all(kubeconfig.as_bytes()).unwrap();
         let log = files.path().join("log");
         let namespaces = worlds.iter().map(|world| format!("--watch-namespace={}", world.namespace));
         let child = Command::new(env!("CARGO_BIN_EXE_stormfold"))
@@ -47,7 +50,7 @@ impl Operator {
             .args(namespaces)
             .args(arguments)
             .env_clear()
-            .env("KUBECONFIG", &kubeconfig)
+            .env("KUBECONFIG", &path)
             .env("RUST_LOG", "info,stormfold=debug,kube_client=off")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -71,6 +74,13 @@ impl Operator {
 
     /// GET of an admin page: status and body.
     pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let (head, body) = self.page(path).await?;
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
+        Ok((status, body))
+    }
+
+    /// GET of an admin page: header and body.
+    pub async fn page(&self, path: &str) -> Result<(String, String), String> {
         let address = self.admin().ok_or("no admin address in the log yet")?;
         let mut stream = tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -78,8 +88,7 @@ impl Operator {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the header")?;
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
-        Ok((status, body.to_owned()))
+        Ok((head.to_owned(), body.to_owned()))
     }
 
     /// The sum of all samples whose line begins with `prefix`, such as `stormfold_api_writes_total{write="Status"`.
@@ -115,12 +124,6 @@ impl Operator {
         Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         self.child.wait().unwrap()
     }
-
-    /// Waits for it to end by itself.
-    pub fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().unwrap();
-        (status, self.log_text())
-    }
 }
 
 impl Drop for Operator {
@@ -134,12 +137,12 @@ impl Drop for Operator {
     }
 }
 
-/// The administrator's kubeconfig with a token of the operator's ServiceAccount in place of the administrator's certificate.
-async fn restricted_kubeconfig(client: &Client) -> String {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "stormfold-system");
+/// The administrator's kubeconfig with a token of this ServiceAccount in place of the administrator's certificate.
+pub async fn kubeconfig_of(client: &Client, namespace: &str, account: &str) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
     let token = accounts
-        .create_token_request("stormfold", &PostParams::default(), &request)
+        .create_token_request(account, &PostParams::default(), &request)
         .await
         .expect("manifests/rbac.yaml is applied")
         .status

@@ -16,6 +16,7 @@ use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::publish::watch_projections;
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
+use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
@@ -99,9 +100,12 @@ impl Ledger for Flaky {
 /// Runs the two watches as `app` does.
 fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard {
     let (client, stop) = (press.server.client(), CancellationToken::new());
-    let watch = |resource: WatchedResource| {
-        let gate = readiness.gate(resource.plural(), "not listed");
-        Watch::new(resource, vec!["prod".into()], gate, press.metrics.clone())
+    let watch = |resource: WatchedResource| Watch {
+        resource,
+        namespaces: vec!["prod".into()],
+        gate: readiness.gate(resource.first_list(), "not listed"),
+        link: Link::new(readiness.open_gate(resource.plural())),
+        metrics: press.metrics.clone(),
     };
     let ingest = Ingest {
         ledger,

@@ -10,6 +10,7 @@
 )]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod bounds;
 mod closing;
 mod faults;
 mod guards;

@@ -1,0 +1,282 @@
+//! The RemediationRequest CRD on a real API server: each bound with an example on either side of it, and what stays for ever.
+
+use kube::CustomResourceExt as _;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use stormfold::api::RemediationRequest;
+
+use super::bounds::{
+    Row, TIME, assert_all_bounds_have_examples, assert_refused, condition, condition_rows, creates_obey, map_of,
+    map_with_key, object, raw, required, row, rule, status_writes_obey, text,
+};
+use super::world::World;
+
+const IMMUTABLE: &str = "spec rule: spec is immutable: it says what opened the storm";
+const CLOSED: &str = "status.storm rule: a closed storm does not change";
+const CLOSED_STAYS: &str = " rule: status.storm of a closed storm stays";
+
+/// A request in which every field is there, so that each example changes one thing.
+fn base() -> Value {
+    json!({
+        "apiVersion": "stormfold.dev/v1alpha1", "kind": "RemediationRequest", "metadata": { "name": "base" },
+        "spec": {
+            "pattern": "HighLoad in prod on c1", "stormKey": key('a'), "epoch": 1_700_000_000,
+            "signal": { "name": "HighLoad", "sourceKind": "probe" }, "namespace": "prod", "cluster": "c1",
+            "severity": "error", "groupLabels": { "key": "v" }, "policyRef": { "name": "default" },
+            "previousRef": { "name": "storm-before" },
+        },
+    })
+}
+
+fn key(digit: char) -> String {
+    std::iter::repeat_n(digit, 64).collect()
+}
+
+fn base_status(state: &str) -> Value {
+    json!({ "status": {
+        "storm": {
+            "state": state, "alertCount": 2, "firingCount": 1, "affectedCount": 1, "affectedResources": ["Pod/a"],
+            "truncated": false, "severity": "error", "firstSeen": TIME, "lastSeen": TIME, "revision": 1,
+            "closedAt": TIME, "closeReason": "Quiet",
+        },
+        "conditions": [condition("Storm")],
+        "remediation": {
+            "outcome": "Failed", "observedRevision": 1, "message": "m", "startedAt": TIME, "finishedAt": TIME,
+        },
+    } })
+}
+
+fn spec_rows() -> Vec<Row> {
+    vec![
+        row("spec required", "/spec", base()["spec"].clone(), json!({})),
+        row("spec.pattern maxLength", "/spec/pattern", "é".repeat(400), "é".repeat(401)),
+        row("spec.pattern minLength", "/spec/pattern", "A", ""),
+        required("spec.pattern required", "/spec/pattern", "A"),
+        row("spec.stormKey maxLength", "/spec/stormKey", key('b'), key('b') + "b"),
+        row("spec.stormKey minLength", "/spec/stormKey", key('b'), &key('b')[1..]),
+        row("spec.stormKey pattern", "/spec/stormKey", key('f'), key('g')),
+        required("spec.stormKey required", "/spec/stormKey", key('b')),
+        row("spec.epoch minimum", "/spec/epoch", 1, 0),
+        required("spec.epoch required", "/spec/epoch", 1),
+        row("spec.signal.name maxLength", "/spec/signal/name", text(200), text(201)),
+        row("spec.signal.name minLength", "/spec/signal/name", "A", ""),
+        required("spec.signal.name required", "/spec/signal/name", "A"),
+        required("spec.signal required", "/spec/signal", json!({ "name": "A" })),
+        row("spec.signal.sourceKind maxLength", "/spec/signal/sourceKind", text(63), text(64)),
+        row("spec.namespace maxLength", "/spec/namespace", text(63), text(64)),
+        row("spec.cluster maxLength", "/spec/cluster", text(100), text(101)),
+        row("spec.severity enum", "/spec/severity", "info", "Critical"),
+        row("spec.groupLabels maxProperties", "/spec/groupLabels", map_of(64), map_of(65)),
+        row("spec.groupLabels{} maxLength", "/spec/groupLabels/key", text(1024), text(1025)),
+        rule(
+            "spec.groupLabels rule: label names have at most 253 characters",
+            "/spec/groupLabels",
+            map_with_key(253),
+            map_with_key(254),
+        ),
+        row("spec.policyRef.name maxLength", "/spec/policyRef/name", text(253), text(254)),
+        row("spec.policyRef.name minLength", "/spec/policyRef/name", "a", ""),
+        required("spec.policyRef.name required", "/spec/policyRef/name", "a"),
+        required("spec.policyRef required", "/spec/policyRef", json!({ "name": "a" })),
+        row("spec.previousRef.name maxLength", "/spec/previousRef/name", text(63), text(64)),
+        row("spec.previousRef.name minLength", "/spec/previousRef/name", "a", ""),
+        required("spec.previousRef.name required", "/spec/previousRef/name", "a"),
+    ]
+}
+
+fn storm_rows() -> Vec<Row> {
+    let resources = |n: usize| -> Value { (0..n).map(|n| json!(format!("Pod/{n}"))).collect() };
+    vec![
+        row("status.storm.state enum", "/status/storm/state", "Open", "Reopened"),
+        required("status.storm.state required", "/status/storm/state", "Open"),
+        row("status.storm.alertCount minimum", "/status/storm/alertCount", 0, -1),
+        required("status.storm.alertCount required", "/status/storm/alertCount", 0),
+        row("status.storm.firingCount minimum", "/status/storm/firingCount", 0, -1),
+        required("status.storm.firingCount required", "/status/storm/firingCount", 0),
+        row("status.storm.affectedCount minimum", "/status/storm/affectedCount", 0, -1),
+        required("status.storm.affectedCount required", "/status/storm/affectedCount", 0),
+        row(
+            "status.storm.affectedResources maxItems",
+            "/status/storm/affectedResources",
+            resources(500),
+            resources(501),
+        ),
+        row(
+            "status.storm.affectedResources[] maxLength",
+            "/status/storm/affectedResources/0",
+            "é".repeat(700),
+            "é".repeat(701),
+        ),
+        row("status.storm.severity enum", "/status/storm/severity", "info", "high"),
+        required("status.storm.severity required", "/status/storm/severity", "info"),
+        row("status.storm.firstSeen format", "/status/storm/firstSeen", TIME, "2026-02-30T15:04:05Z"),
+        row(
+            "status.storm.firstSeen pattern",
+            "/status/storm/firstSeen",
+            "0001-01-01T00:00:00.123456789+23:59",
+            "2026-01-02T15:04:05+99:99",
+        ),
+        required("status.storm.firstSeen required", "/status/storm/firstSeen", TIME),
+        row("status.storm.lastSeen format", "/status/storm/lastSeen", TIME, "2026-02-30T15:04:05Z"),
+        row(
+            "status.storm.lastSeen pattern",
+            "/status/storm/lastSeen",
+            "0001-01-01T00:00:00.123456789+23:59",
+            "2026-01-02T15:04:05+99:99",
+        ),
+        required("status.storm.lastSeen required", "/status/storm/lastSeen", TIME),
+        row("status.storm.revision minimum", "/status/storm/revision", 1, 0),
+        required("status.storm.revision required", "/status/storm/revision", 1),
+        row("status.storm.closedAt format", "/status/storm/closedAt", TIME, "2026-02-30T15:04:05Z"),
+        row(
+            "status.storm.closedAt pattern",
+            "/status/storm/closedAt",
+            "0001-01-01T00:00:00.123456789+23:59",
+            "2026-01-02T15:04:05+99:99",
+        ),
+        row("status.storm.closeReason enum", "/status/storm/closeReason", "Superseded", "Bored"),
+    ]
+}
+
+fn remediation_rows() -> Vec<Row> {
+    vec![
+        row("status.remediation.outcome enum", "/status/remediation/outcome", "Ineffective", "Done"),
+        row("status.remediation.observedRevision minimum", "/status/remediation/observedRevision", 0, -1),
+        row("status.remediation.message maxLength", "/status/remediation/message", text(4096), text(4097)),
+        row("status.remediation.startedAt format", "/status/remediation/startedAt", TIME, "2026-02-30T15:04:05Z"),
+        row(
+            "status.remediation.startedAt pattern",
+            "/status/remediation/startedAt",
+            "0001-01-01T00:00:00.123456789+23:59",
+            "2026-01-02T15:04:05+99:99",
+        ),
+        row("status.remediation.finishedAt format", "/status/remediation/finishedAt", TIME, "2026-02-30T15:04:05Z"),
+        row(
+            "status.remediation.finishedAt pattern",
+            "/status/remediation/finishedAt",
+            "0001-01-01T00:00:00.123456789+23:59",
+            "2026-01-02T15:04:05+99:99",
+        ),
+    ]
+}
+
+#[test]
+fn crd_request_every_bound_has_an_example() {
+    let (spec, storm, remediation, conditions) = (spec_rows(), storm_rows(), remediation_rows(), condition_rows());
+    let rows = spec.iter().chain(&storm).chain(&remediation).chain(&conditions);
+    assert_all_bounds_have_examples(&RemediationRequest::crd(), rows, &[IMMUTABLE, CLOSED, CLOSED_STAYS]);
+}
+
+// B6: an object that leaves out or overfills a field is refused, whoever writes it.
+#[tokio::test]
+async fn crd_request_bounds_accept_one_side_and_refuse_the_other() {
+    let world = World::new("crd-request").await;
+    let api = raw::<RemediationRequest>(&world);
+    creates_obey(&api, &base(), &spec_rows()).await;
+    api.create(&PostParams::default(), &object(&base())).await.unwrap();
+    for rows in [storm_rows(), remediation_rows(), condition_rows()] {
+        status_writes_obey(&api, "base", &base_status("Open"), &rows).await;
+    }
+}
+
+// B9, C11: what identifies a storm is in the spec, and the spec does not change.
+#[tokio::test]
+async fn crd_request_spec_does_not_change() {
+    let world = World::new("crd-request-spec").await;
+    let api = raw::<RemediationRequest>(&world);
+    api.create(&PostParams::default(), &object(&base())).await.unwrap();
+    for change in [
+        json!({ "spec": { "stormKey": key('b') } }),
+        json!({ "spec": { "severity": "critical" } }),
+        json!({ "spec": { "groupLabels": { "key": "w" } } }),
+        json!({ "spec": { "previousRef": null } }),
+        json!({ "spec": { "cluster": null } }),
+    ] {
+        let what = change.to_string();
+        let refused = api.patch("base", &PatchParams::default(), &Patch::Merge(&change)).await;
+        assert_refused(&what, refused, "spec is immutable");
+    }
+}
+
+/// A request whose storm is closed.
+async fn closed(api: &Api<DynamicObject>) -> DynamicObject {
+    api.create(&PostParams::default(), &object(&base())).await.unwrap();
+    let status = |state: &str| base_status(state);
+    api.patch_status("base", &PatchParams::default(), &Patch::Merge(status("Open"))).await.unwrap();
+    api.patch_status("base", &PatchParams::default(), &Patch::Merge(status("Closed"))).await.unwrap()
+}
+
+// A17: a closed storm is never reopened; the API server itself holds that.
+#[tokio::test]
+async fn crd_request_storm_of_a_closed_one_does_not_change_and_its_remediation_does() {
+    let world = World::new("crd-request-closed").await;
+    let api = raw::<RemediationRequest>(&world);
+    closed(&api).await;
+    let patch = async |storm: Value| {
+        let status = json!({ "status": { "storm": storm } });
+        api.patch_status("base", &PatchParams::default(), &Patch::Merge(&status)).await
+    };
+    assert_refused("state", patch(json!({ "state": "Open" })).await, "a closed storm does not change");
+    assert_refused("counts", patch(json!({ "alertCount": 3 })).await, "a closed storm does not change");
+    assert_refused("reason", patch(json!({ "closeReason": null })).await, "a closed storm does not change");
+    assert_refused("no storm", patch(Value::Null).await, "status.storm of a closed storm stays");
+    let engine = json!({ "status": { "remediation": { "outcome": "Succeeded", "observedRevision": 1 } } });
+    let after = api.patch_status("base", &PatchParams::default(), &Patch::Merge(&engine)).await.unwrap();
+    assert_eq!(after.data["status"]["remediation"]["outcome"], "Succeeded");
+    assert_eq!(after.data["status"]["storm"], base_status("Closed")["status"]["storm"]);
+}
+
+// A17, and what a rule on the storm alone cannot see: a storm that is taken away could come back open.
+#[tokio::test]
+async fn crd_request_storm_of_a_closed_one_cannot_be_taken_away() {
+    let world = World::new("crd-request-away").await;
+    let api = raw::<RemediationRequest>(&world);
+    let closed = closed(&api).await;
+    let replacements = [("no status", Value::Null), ("an empty status", json!({})), ("null", json!({ "storm": null }))];
+    for (what, status) in replacements {
+        let mut bare = closed.clone();
+        if status.is_null() {
+            bare.data.as_object_mut().unwrap().remove("status");
+        } else {
+            bare.data["status"] = status;
+        }
+        let refused = api.replace_status("base", &PostParams::default(), &bare).await;
+        assert_refused(what, refused, "status.storm of a closed storm stays");
+    }
+}
+
+#[tokio::test]
+async fn crd_request_status_is_written_by_the_status_subresource_only() {
+    let world = World::new("crd-request-status").await;
+    let api = raw::<RemediationRequest>(&world);
+    let mut with_status = base();
+    with_status["status"] = base_status("Open")["status"].clone();
+    let created = api.create(&PostParams::default(), &object(&with_status)).await.unwrap();
+    assert_eq!(created.data.get("status"), None);
+    let patched = api.patch("base", &PatchParams::default(), &Patch::Merge(base_status("Open"))).await.unwrap();
+    assert_eq!(patched.data.get("status"), None);
+    let written = api.patch_status("base", &PatchParams::default(), &Patch::Merge(base_status("Open"))).await.unwrap();
+    assert_eq!(written.data["status"], base_status("Open")["status"]);
+}
+
+// C11: a storm is found by the whole of its key, not by a label that holds a part.
+#[tokio::test]
+async fn crd_request_is_found_by_its_storm_key_and_its_state() {
+    let world = World::new("crd-request-fields").await;
+    let api = raw::<RemediationRequest>(&world);
+    for (name, digit, state) in [("one", 'a', "Open"), ("two", 'a', "Closed"), ("three", 'b', "Open")] {
+        let mut json = base();
+        json["metadata"]["name"] = name.into();
+        json["spec"]["stormKey"] = key(digit).into();
+        api.create(&PostParams::default(), &object(&json)).await.unwrap();
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(base_status(state))).await.unwrap();
+    }
+    let names = async |selector: String| -> Vec<String> {
+        let list = api.list(&ListParams::default().fields(&selector)).await.unwrap();
+        list.items.iter().map(ResourceExt::name_any).collect()
+    };
+    assert_eq!(names(format!("spec.stormKey={}", key('a'))).await, ["one", "two"]);
+    assert_eq!(names("status.storm.state=Open".into()).await, ["one", "three"]);
+    assert_eq!(names(format!("spec.stormKey={},status.storm.state=Open", key('a'))).await, ["one"]);
+}
