@@ -304,3 +304,30 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storm::merge::tests::observation;
+    use crate::storm::{Report, Severity};
+
+    // Invariant 15, here: one record per key, and nothing of a closed storm is left after the dedup horizon.
+    #[tokio::test]
+    async fn ledger_records_of_one_storm_live_and_die_together_and_those_of_a_closed_one_expire() {
+        let ledger = MemoryLedger::default();
+        let time = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let signal = observation(vec![Report { uid: 1, firing: true, resource: None }], (5, 5), Severity::Info);
+        let id = StormId { key: signal.key, epoch: 7 };
+        ledger.open(id, "X in prod", time(0)).await.unwrap();
+        ledger.merge(&[(id.key, vec![signal])], time(0)).await.unwrap();
+        let version = ledger.snapshot(id).await.unwrap().version;
+        ledger.close(id, version, CloseReason::Quiet, time(1)).await.unwrap();
+        let other = StormId { key: StormKey::new("web", "Y in web"), epoch: 7 };
+        let horizon = 6 * 3600;
+        ledger.open(other, "Y in web", time(1 + horizon)).await.unwrap();
+        assert!(ledger.records().keys.contains_key(&id.key), "within the horizon");
+        ledger.settle(id).await.unwrap();
+        ledger.hold(other.key, None, &[], time(2 + horizon + 60)).await.unwrap();
+        assert_eq!(ledger.records().keys.keys().collect::<Vec<_>>(), [&other.key]);
+    }
+}

@@ -118,7 +118,7 @@ async fn bad_input_that_the_schema_can_tell_is_refused_by_the_api_server_and_rea
 
 // E2, E9, and invariants 10 and 11: a fault of one object is told on that object and blocks no other.
 #[tokio::test]
-async fn bad_input_that_only_intake_can_tell_gets_a_reason_an_event_and_a_metric_and_blocks_nobody() {
+async fn a_malformed_object_is_one_rejection_on_that_object_and_never_blocks_the_others() {
     let world = World::new("bad-intake").await;
     let operator = Operator::start(&[&world], &[]).await;
     let (bad, partly) = (rejected(), partly_rejected());
@@ -174,7 +174,7 @@ async fn rejection_event(world: &World, name: &str) -> String {
 
 // Invariant 13: received = merged + known + rejected, in the metrics and over the receipts in the cluster.
 #[tokio::test]
-async fn bad_input_and_good_input_and_repeats_add_up_in_the_metrics_and_in_the_receipts() {
+async fn every_signal_ends_with_exactly_one_reason_and_received_is_merged_plus_known_plus_rejected() {
     let world = World::new("bad-sums").await;
     let operator = Operator::start(&[&world], &[]).await;
     for judged in rejected().iter().chain([&partly_rejected()]) {

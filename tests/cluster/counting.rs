@@ -168,3 +168,41 @@ async fn at_rest_nothing_is_written() {
     let after = versions().await;
     assert_eq!((&before.0, &before.1), (&after.0, &after.1));
 }
+
+// A7, A8, A10, invariant 16: the longest names there are, a hundred times more than fit.
+#[tokio::test]
+async fn object_size_is_bounded_whatever_comes_in_and_the_cut_is_visible() {
+    let world = World::new("bounded").await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    let namespace = "n".repeat(63);
+    for part in 0..10 {
+        let mut signal = signal(&format!("part-{part}"), &"长".repeat(200));
+        let line = |n: usize| format!("firing - f{n} /apis/apps/v1/namespaces/{namespace}/Deployment/{n:0>253}\n");
+        signal.spec.table = Some((part * 700..(part + 1) * 700).map(line).collect());
+        world.create(&signal).await;
+    }
+    let object = world.one_storm("seven thousand", |storm| storm.alert_count == 7_000).await;
+    let storm = facts(&object).unwrap();
+    assert_eq!((storm.affected_count, storm.affected_resources.len(), storm.truncated), (7_000, 100, true));
+    let size = serde_json::to_vec(&object).unwrap().len();
+    assert!(size < 80_000, "{size} bytes");
+}
+
+// A9, A10, B2, invariant 6: one loud namespace does not hide the quiet ones.
+#[tokio::test]
+async fn a_resource_is_counted_once_per_storm_and_the_sample_keeps_every_namespace_and_kind_it_can() {
+    let world = World::new("fair").await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    let mut loud = signal("loud", "Wide");
+    loud.spec.table = Some((0..1_000).map(|n| format!("firing - loud-{n} Pod/loud-{}\n", n % 500)).collect());
+    world.create(&loud).await;
+    let mut quiet = signal("quiet", "Wide");
+    let lines = (0..40).map(|n| format!("firing - quiet-{n} /namespaces/quiet-{n}/Pod/p\n"));
+    quiet.spec.table = Some(lines.chain(["firing - node Node/n1\n".to_owned()]).collect());
+    world.create(&quiet).await;
+    let object = world.one_storm("all", |storm| storm.alert_count == 1_041).await;
+    let storm = facts(&object).unwrap();
+    assert_eq!(storm.affected_count, 541);
+    let count = |what: &str| storm.affected_resources.iter().filter(|text| text.contains(what)).count();
+    assert_eq!((count("/namespaces/quiet-"), count("Node/n1"), count("Pod/loud-")), (40, 1, 59));
+}

@@ -99,3 +99,40 @@ async fn two_operators_at_once_make_one_object_and_never_lower_it() {
     world.one_open_storm("hundred", is_exact).await;
     drop((one, two));
 }
+
+// Invariant 12, D5: the time to close came and went while nobody was there; nothing comes that could remind anybody.
+#[tokio::test]
+async fn nothing_depends_on_an_in_memory_timer() {
+    let world = World::new("timer").await;
+    let operator = Operator::start(&[&world], &["--quiet-period=3s"]).await;
+    world.create(&table("only", "Forgotten", 0..3)).await;
+    world.one_storm("three", |storm| storm.alert_count == 3).await;
+    operator.sigkill();
+    let _operator = Operator::start(&[&world], &["--quiet-period=3s"]).await;
+    let object = world.one_storm("it closes", |storm| !is_open(storm)).await;
+    assert_eq!(facts(&object).unwrap().alert_count, 3);
+}
+
+// Invariants 1 and 4: an older open object of the same key appears. The younger one gives way, all Signals are listed again,
+// and the older one has them all, once.
+#[tokio::test]
+async fn a_younger_storm_gives_way_to_an_older_one_and_a_relist_counts_everything_once() {
+    let world = World::new("superseded").await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    for n in 0..30 {
+        world.create(&firing("Both", n)).await;
+    }
+    let younger = world.one_storm("thirty", |storm| storm.alert_count == 30).await;
+    world.receipts(30).await;
+    let mut older = younger.clone();
+    older.metadata = kube::core::ObjectMeta { name: Some("older".into()), ..Default::default() };
+    older.spec.epoch -= 60;
+    older.status = None;
+    world.requests().create(&kube::api::PostParams::default(), &older).await.unwrap();
+    let storm = world.storm_named(&older, |storm| storm.alert_count == 30 && storm.firing_count == 30).await;
+    assert!(is_open(&storm));
+    let ended = world.storm_named(&younger, |storm| !is_open(storm)).await;
+    assert_eq!(ended.close_reason, Some(stormfold::api::CloseReason::Superseded));
+    world.create(&firing("Both", 30)).await;
+    world.storm_named(&older, |storm| storm.alert_count == 31).await;
+}
