@@ -1,10 +1,10 @@
 //! What a watch event means to ingest. A Signal is read here and let go; what stays is an observation of a few bytes per occurrence.
 
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
 use super::intake::{intake, reason, signal_ref};
 use crate::api::{ACCEPTED, Signal};
+use crate::runtime::guarded::Guarded;
 use crate::runtime::watch::WatchEvent;
 use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
 
@@ -23,34 +23,34 @@ pub(super) enum Arrival {
 }
 
 /// Reads an event.
-pub(super) fn arrive((part, event): WatchEvent<DeserializeGuard<Signal>>, policy: &Policy, key: &DigestKey) -> Arrival {
+pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, policy: &Policy, key: &DigestKey) -> Arrival {
     match event {
         Event::Init => Arrival::ListBegins(part),
         Event::InitDone => Arrival::ListEnds(part),
         // The spec is immutable, so a Signal with a receipt has nothing new: mostly it is our own write coming back
         // (invariant 14). What a ledger has lost comes again with a list, and lists are read whole.
-        Event::Apply(DeserializeGuard(Ok(signal))) if accepted_reason(&signal).is_some() => Arrival::Nothing,
+        Event::Apply(Guarded(Ok(signal))) if accepted_reason(&signal).is_some() => Arrival::Nothing,
         Event::InitApply(guarded) | Event::Apply(guarded) => read(guarded, policy, key),
         // What was counted stays counted.
         Event::Delete(_) => Arrival::Nothing,
     }
 }
 
-fn read(DeserializeGuard(object): DeserializeGuard<Signal>, policy: &Policy, key: &DigestKey) -> Arrival {
+fn read(Guarded(object): Guarded<Signal>, policy: &Policy, key: &DigestKey) -> Arrival {
     let (reference, told, result) = match object {
         Ok(signal) => {
             let told = accepted_reason(&signal).map(str::to_owned);
             (signal_ref(&signal), told, intake(&signal, policy, key))
         }
-        Err(invalid) => {
+        Err(unreadable) => {
             let reference = SignalRef {
-                namespace: invalid.metadata.namespace.unwrap_or_default(),
-                name: invalid.metadata.name.unwrap_or_default(),
-                uid: invalid.metadata.uid.unwrap_or_default(),
+                namespace: unreadable.metadata.namespace.unwrap_or_default(),
+                name: unreadable.metadata.name.unwrap_or_default(),
+                uid: unreadable.metadata.uid.unwrap_or_default(),
             };
             let message = format!(
                 "this is not a Signal that this operator reads: {}; do its CRDs match it? kubectl apply -f crds/",
-                invalid.error
+                unreadable.fault
             );
             (reference, None, Err(Rejection { reason: reason::MALFORMED, message, occurrences: 0 }))
         }

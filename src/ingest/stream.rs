@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::DeserializeGuard;
 use kube::runtime::events::EventType;
 use kube::{Client, Resource};
 use tokio::sync::watch;
@@ -23,6 +22,7 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::Clock;
 use crate::runtime::error::Disposition;
 use crate::runtime::events::Events;
+use crate::runtime::guarded::Guarded;
 use crate::runtime::readiness::Gate;
 use crate::runtime::watch::Watch;
 use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
@@ -81,7 +81,7 @@ impl Ingest {
             self.listed.send_replace(false);
             let (policy, key) = (self.policy.clone(), self.key);
             let mut chunks = watch
-                .events::<DeserializeGuard<Signal>>(&client)
+                .events::<Guarded<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
                 .ready_chunks(CHUNK);
             let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: Waiting::new() };

@@ -4,8 +4,10 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
+use super::projections::readable;
 use crate::api::{FIELD_MANAGER, RemediationRequest};
 use crate::runtime::error::{ApiError, call};
+use crate::runtime::guarded::Guarded;
 use crate::storm::{Opening, StormKey};
 
 /// The API server, for RemediationRequests.
@@ -59,7 +61,13 @@ impl Apply {
         let namespace = &opening.object_namespace;
         let params = ListParams::default().fields(&format!("spec.stormKey={}", key.to_hex()));
         let what = || format!("list RemediationRequests of {:?} in {namespace}", opening.pattern);
-        Ok(call(what, self.api(namespace).list(&params)).await?.items)
+        let api: Api<Guarded<RemediationRequest>> = Api::namespaced(self.client.clone(), namespace);
+        Ok(call(what, api.list(&params))
+            .await?
+            .items
+            .into_iter()
+            .filter_map(|Guarded(object)| readable(object))
+            .collect())
     }
 
     /// Applies a status that `render` made.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Requests;
 use crate::api::{RemediationRequest, StormState};
+use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::Watch;
 use crate::storm::{Epoch, StormId, StormKey};
 
@@ -122,7 +123,7 @@ pub async fn watch_projections(
     requests: Requests,
     stop: CancellationToken,
 ) {
-    let mut events = watch.events::<RemediationRequest>(&client);
+    let mut events = watch.events::<Guarded<RemediationRequest>>(&client);
     let mut listing: HashMap<usize, HashSet<StormId>> = (0..watch.parts()).map(|part| (part, HashSet::new())).collect();
     while let Some(Some((part, event))) = stop.run_until_cancelled(events.next()).await {
         match event {
@@ -148,8 +149,8 @@ pub async fn watch_projections(
                     requests.now(id);
                 }
             }
-            Event::Delete(object) => {
-                if let Some(id) = storm_id(&object) {
+            Event::Delete(Guarded(object)) => {
+                if let Some(id) = object.ok().as_ref().and_then(storm_id) {
                     projections.remove(id);
                     requests.now(id);
                 }
@@ -162,7 +163,8 @@ pub async fn watch_projections(
     }
 }
 
-fn take(projections: &Projections, mut object: RemediationRequest) -> Option<StormId> {
+fn take(projections: &Projections, Guarded(object): Guarded<RemediationRequest>) -> Option<StormId> {
+    let mut object = readable(object)?;
     // Ownership of fields is the API server's business, and a third of the object's size.
     object.metadata.managed_fields = None;
     let name = object.name_any();
@@ -171,4 +173,18 @@ fn take(projections: &Projections, mut object: RemediationRequest) -> Option<Sto
         tracing::warn!(name, "a RemediationRequest has no valid spec.stormKey: it is left alone");
     }
     id
+}
+
+/// A RemediationRequest that this operator cannot read is somebody else's: a newer version made it, or nobody checked it.
+pub(super) fn readable(object: Result<RemediationRequest, Unreadable>) -> Option<RemediationRequest> {
+    object
+        .inspect_err(|Unreadable { metadata, fault }| {
+            tracing::warn!(
+                name = metadata.name,
+                namespace = metadata.namespace,
+                fault,
+                "a RemediationRequest cannot be read: it is left alone"
+            );
+        })
+        .ok()
 }

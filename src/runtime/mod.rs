@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod events;
+pub mod guarded;
 pub mod link;
 pub mod readiness;
 pub mod watch;
