@@ -15,3 +15,8 @@ help: ## List all targets
 crds: ## Write crds/ from the types
 	@mkdir -p crds
 	cargo run --quiet -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
+
+.PHONY: bench-storm
+bench-storm: ## Measure storms on a real API server
+	cargo bench --bench storm --no-run
+	$(CLUSTER_TOOL) with bash -c 'kubectl apply -f crds/ -f manifests/rbac.yaml && cargo bench --bench storm'
