@@ -51,6 +51,10 @@ cluster-up: ## Start a throwaway API server; prints the path of its kubeconfig
 cluster-down: ## End it
 	@hack/cluster/cluster down
 
+bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed
+	cargo bench --bench storm --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench storm'
+
 ci: lint test ## What CI runs: everything but the demo and the benchmarks
 
 nextest:

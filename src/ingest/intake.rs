@@ -182,8 +182,9 @@ impl<'a> Reader<'a> {
         // Alertmanager writes the zero time 0001-01-01T00:00:00Z for "none".
         let given = |time: Option<Timestamp>| time.filter(|time| time.as_second() > ZERO_TIME_SECOND);
         let starts_at = given(found.starts_at);
+        let digest = resource.map(|resource| resource.digest(self.key));
         let uid = match found.fingerprint {
-            Some(fingerprint) => uid(self.key, self.cluster, fingerprint, starts_at, resource),
+            Some(fingerprint) => uid(self.key, self.cluster, fingerprint, starts_at, digest),
             None => {
                 self.key.digest(&[found.place.0.as_bytes(), self.signal.uid.as_bytes(), &found.place.1.to_be_bytes()])
             }
@@ -192,8 +193,8 @@ impl<'a> Reader<'a> {
         let end = given(found.ends_at).map_or(self.created, |time| self.clamp(time));
         self.first_seen = self.first_seen.min(whole_seconds(start));
         self.last_seen = self.last_seen.max(whole_seconds(start)).max(whole_seconds(end));
-        let resource =
-            resource.map(|resource| (resource.digest(self.key), extract_resource_name(resource, self.scope).into()));
+        let text = resource.map(|resource| extract_resource_name(resource, self.scope).into());
+        let resource = digest.zip(text);
         self.reports.push(Report { uid, firing: found.firing, resource });
     }
 

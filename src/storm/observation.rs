@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::digest::{Digest, DigestKey};
 use super::metadata::Opening;
-use super::resource::Resource;
 use super::{Severity, StormKey};
 
 /// Which Signal object.
@@ -79,15 +78,15 @@ pub struct Rejection {
 }
 
 /// The identity of an occurrence with a fingerprint: what makes a repeat a repeat. Its state is not part of it, so that the end
-/// of an occurrence meets its beginning.
+/// of an occurrence meets its beginning. `resource`: the digest of what it is about.
 pub fn uid(
     key: &DigestKey,
     cluster: &str,
     fingerprint: &str,
     starts_at: Option<Timestamp>,
-    resource: Option<&Resource>,
+    resource: Option<Digest>,
 ) -> Digest {
     let start = starts_at.map_or(i64::MIN, Timestamp::as_millisecond).to_be_bytes();
-    let resource = resource.map_or(0, |resource| resource.digest(key)).to_be_bytes();
+    let resource = resource.unwrap_or_default().to_be_bytes();
     key.digest(&[b"f", cluster.as_bytes(), fingerprint.as_bytes(), &start, &resource])
 }

@@ -16,6 +16,23 @@ pub const AFFECTED_CAP: usize = 100;
 pub struct Sample {
     groups: BTreeMap<(String, String), BTreeSet<String>>,
     len: usize,
+    bar: Option<Bar>,
+}
+
+/// What a full sample refuses without a look at its groups: in a large storm, nearly every text. It follows from the groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bar {
+    /// What the texts of the group that drops next begin with, up to the resource's name.
+    beginning: String,
+    /// The text that it would drop.
+    last: String,
+}
+
+impl Bar {
+    /// A later text of the same group would be dropped at once, and `last` itself is there.
+    fn refuses(&self, text: &str) -> bool {
+        text >= self.last.as_str() && text.starts_with(&self.beginning)
+    }
 }
 
 impl Sample {
@@ -30,6 +47,9 @@ impl Sample {
 
     /// Takes `text` in if there is room for it or if it shows more than one that is there.
     pub fn offer(&mut self, text: &str) {
+        if self.bar.as_ref().is_some_and(|bar| bar.refuses(text)) {
+            return;
+        }
         // The scope does not matter to the grouping: `Kind/Name` has one implied namespace, whichever it is.
         let group = match parse_resource_name(text, None) {
             Ok(resource) => (resource.namespace.unwrap_or_default(), resource.kind),
@@ -40,17 +60,29 @@ impl Sample {
         }
         if self.len > AFFECTED_CAP {
             self.drop_last();
+            self.bar = self.next_to_drop();
         }
     }
 
     /// Drops the last text in the sample's order: the greatest of the last of the largest groups.
     fn drop_last(&mut self) {
-        let largest = self.groups.values().map(BTreeSet::len).max().unwrap_or_default();
+        let largest = self.largest();
         let Some(group) = self.groups.values_mut().rev().find(|group| group.len() == largest) else { return };
         if group.pop_last().is_some() {
             self.len -= 1;
         }
         self.groups.retain(|_, texts| !texts.is_empty());
+    }
+
+    fn largest(&self) -> usize {
+        self.groups.values().map(BTreeSet::len).max().unwrap_or_default()
+    }
+
+    fn next_to_drop(&self) -> Option<Bar> {
+        let largest = self.largest();
+        let last = self.groups.values().rev().find(|group| group.len() == largest)?.last()?;
+        let name = parse_resource_name(last, None).ok()?.name;
+        Some(Bar { beginning: last.strip_suffix(&name)?.to_owned(), last: last.clone() })
     }
 
     /// The texts, sorted by namespace, kind and text.
