@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Pages};
 use crate::ingest::Ingest;
@@ -27,6 +27,9 @@ use crate::runtime::watch::Watch;
 use crate::settings::{LedgerKind, RunSettings};
 use crate::storm::DigestKey;
 
+/// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
+/// latest; shorter calls have a bound of their own.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long the loops may take to end what they are at. Shorter than the 30 s that a kubelet waits.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -34,10 +37,11 @@ const GRACE: Duration = Duration::from_secs(15);
 pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<()> {
     // The one TLS provider of the process. A second installation changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = Config::infer()
+    let mut config = Config::infer()
         .await
         .context("no way to reach a cluster: set KUBECONFIG, or run in a pod with a ServiceAccount")?;
     let api_server = config.cluster_url.to_string();
+    config.read_timeout = Some(READ_TIMEOUT);
     let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
     let listener = TcpListener::bind(settings.admin_listen)
         .await
@@ -50,18 +54,30 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         namespaces = ?settings.watch_namespaces,
         "stormfold starts"
     );
-    let tasks = TaskTracker::new();
-    start(&settings, &client, listener, &tasks, &stop);
-    tasks.close();
-    stop.cancelled().await;
+    let mut loops = JoinSet::new();
+    start(&settings, &client, listener, &mut loops, &stop);
+    let ended_early = tokio::select! {
+        // Told to stop, the loops end, too: that is not early.
+        biased;
+        () = stop.cancelled() => None,
+        // Each loop runs until it is told to stop. One that ends by itself panicked: what is left would look alive and do nothing.
+        Some(ended) = loops.join_next() => Some(ended),
+    };
     tracing::info!("stopping");
-    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+    stop.cancel();
+    if tokio::time::timeout(GRACE, async { while loops.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(
             "some loops did not end in {} s; what they left will be done after the next start",
             GRACE.as_secs()
         );
     }
-    Ok(())
+    match ended_early {
+        None => Ok(()),
+        Some(ended) => {
+            ended.context("a loop of the operator panicked")?;
+            anyhow::bail!("a loop of the operator ended by itself")
+        }
+    }
 }
 
 /// Starts every loop.
@@ -69,7 +85,7 @@ fn start(
     settings: &RunSettings,
     client: &Client,
     listener: TcpListener,
-    tasks: &TaskTracker,
+    loops: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
     let metrics = Metrics::default();
@@ -87,7 +103,7 @@ fn start(
     let (listed_sender, listed) = watch::channel(false);
     let projections = Arc::new(Projections::default());
     let openings = Arc::new(Openings::default());
-    let board = Arc::new(Board::new(metrics.clone()));
+    let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
     let rewatch = Arc::new(Notify::new());
     let publisher = Arc::new(Publisher {
         ledger: ledger.clone(),
@@ -101,6 +117,7 @@ fn start(
         listed,
         rewatch: rewatch.clone(),
         gate: readiness.open_gate("publish"),
+        failing: std::sync::Mutex::default(),
         clock: clock.clone(),
         events: events.clone(),
         metrics: metrics.clone(),
@@ -121,12 +138,12 @@ fn start(
         metrics: metrics.clone(),
     };
     let pages = Pages::new(readiness, metrics, projections.clone());
-    tasks.spawn(admin::serve(listener, pages, stop.clone()));
-    tasks.spawn(event_writer.run(stop.clone()));
-    tasks.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
-    tasks.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
-    tasks.spawn(queue.run(publisher, requests, stop.clone()));
-    tasks.spawn(ingest.run(client.clone(), signals, stop.clone()));
+    loops.spawn(admin::serve(listener, pages, stop.clone()));
+    loops.spawn(event_writer.run(stop.clone()));
+    loops.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
+    loops.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
+    loops.spawn(queue.run(publisher, requests, stop.clone()));
+    loops.spawn(ingest.run(client.clone(), signals, stop.clone()));
 }
 
 /// A watch on this resource, with its gates.

@@ -70,6 +70,7 @@ pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Obser
         reports,
         refused,
         clamped,
+        told: signal.status.as_ref().is_some_and(|status| !status.conditions.is_empty()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
     })
 }
@@ -178,7 +179,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn take(&mut self, found: &Found<'_>, resource: Option<&Resource>) {
+    fn take(&mut self, found: &Found<'_>, resource: Option<&Resource<'_>>) {
         // Alertmanager writes the zero time 0001-01-01T00:00:00Z for "none".
         let given = |time: Option<Timestamp>| time.filter(|time| time.as_second() > ZERO_TIME_SECOND);
         let starts_at = given(found.starts_at);

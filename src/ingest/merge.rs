@@ -1,9 +1,9 @@
 //! Observations into the ledger, by key. What is done leaves the pending list; what fails stays in it and is tried again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -131,7 +131,10 @@ impl Merger {
             self.count(&observation, 0);
             let holds = observation.reports.iter().any(|report| report.firing);
             let storm = last.filter(|_| holds).map(|epoch| storm_name(&observation.opening.pattern, epoch));
-            self.board.write_now(receipt(&observation, storm, 0));
+            // Listed again, it has what it would be told.
+            if !observation.told {
+                self.board.write_now(receipt(&observation, storm, 0));
+            }
         }
         Ok(())
     }
@@ -171,11 +174,11 @@ impl Merger {
         pending: &mut Vec<Observation>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
+        self.look_up_unknown_holders(pending).await?;
         let mut held: HashMap<(StormKey, Option<Epoch>), Vec<usize>> = HashMap::new();
-        let mut looked_up = HashSet::new();
         for (index, observation) in pending.iter().enumerate() {
             let Some(name) = &observation.receipt else { continue };
-            if let Holder::Closed(epoch) = self.holder(observation, name, &mut looked_up).await? {
+            if let Holder::Closed(epoch) = self.holder(observation.key, name) {
                 held.entry((observation.key, epoch)).or_default().push(index);
             }
         }
@@ -193,28 +196,36 @@ impl Merger {
         Ok(())
     }
 
-    async fn holder(
-        &self,
-        observation: &Observation,
-        name: &str,
-        looked_up: &mut HashSet<StormKey>,
-    ) -> Result<Holder, IngestError> {
-        let key = observation.key;
-        let cached = || self.projections.of_key(key).into_iter().find(|object| object.name_any() == name);
-        let mut object = cached();
-        if object.is_none() && looked_up.insert(key) {
-            // The cache may be older than the receipt.
-            for found in self.opener.apply.find(&observation.opening, key).await? {
-                self.projections.put(found);
+    /// A storm that a receipt names and the cache does not know: the cache may be older than the receipt.
+    async fn look_up_unknown_holders(&self, pending: &[Observation]) -> Result<(), IngestError> {
+        let mut unknown = HashMap::new();
+        for observation in pending {
+            if observation.receipt.as_ref().is_some_and(|name| self.object(observation.key, name).is_none()) {
+                unknown.insert(observation.key, observation.opening.clone());
             }
-            object = cached();
         }
-        Ok(match object.as_deref() {
-            Some(object) if is_open(object) || is_superseded(object) => Holder::Open,
+        let mut look_ups = Vec::with_capacity(unknown.len());
+        for (key, opening) in &unknown {
+            look_ups.push(self.opener.apply.find(opening, *key));
+        }
+        let found: Vec<_> = futures::stream::iter(look_ups).buffer_unordered(OPENINGS).try_collect().await?;
+        for object in found.into_iter().flatten() {
+            self.projections.put(object);
+        }
+        Ok(())
+    }
+
+    fn holder(&self, key: StormKey, name: &str) -> Holder {
+        match self.object(key, name) {
+            Some(object) if is_open(&object) || is_superseded(&object) => Holder::Open,
             Some(object) => Holder::Closed(Some(object.spec.epoch)),
             // Deleted by hand: what it held counts as handled (invariant 8).
             None => Holder::Closed(None),
-        })
+        }
+    }
+
+    fn object(&self, key: StormKey, name: &str) -> Option<Arc<RemediationRequest>> {
+        self.projections.of_key(key).into_iter().find(|object| object.name_any() == name)
     }
 }
 

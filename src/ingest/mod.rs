@@ -20,6 +20,8 @@ enum IngestError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Api(#[from] ApiError),
+    #[error("the epochs of a storm key are used up: delete its RemediationRequests that lie in the future")]
+    NoEpoch,
 }
 
 impl IngestError {
@@ -27,6 +29,7 @@ impl IngestError {
         match self {
             Self::Ledger(error) => error.disposition(),
             Self::Api(error) => error.disposition(),
+            Self::NoEpoch => Disposition::Terminal,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, NOTHING_SHOWN};
 use crate::publish::{Apply, Openings, Projections};
 use crate::storm::{Epoch, Opening, StormId, StormKey};
 
@@ -44,11 +44,15 @@ impl Opener {
             let id = StormId { key, epoch };
             match self.ledger.open(id, &opening.pattern, now).await? {
                 Some(open) => {
+                    if objects.iter().any(|object| object.spec.epoch == open) {
+                        // Its object is there: should it be missing later, somebody deleted it.
+                        self.ledger.ack(StormId { key, epoch: open }, NOTHING_SHOWN).await?;
+                    }
                     self.openings.offer(StormId { key, epoch: open }, opening);
                     return Ok(open);
                 }
                 // Closed in the ledger a moment ago.
-                None => epoch = epoch.saturating_add(1),
+                None => epoch = epoch.checked_add(1).ok_or(IngestError::NoEpoch)?,
             }
         }
     }

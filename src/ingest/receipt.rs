@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -20,8 +21,9 @@ use crate::api::{
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::publish::Receipts;
 use crate::runtime::backoff::delay;
-use crate::runtime::error::{ApiError, call};
+use crate::runtime::error::{ApiError, Disposition, call};
 use crate::runtime::events::cut;
+use crate::runtime::readiness::Gate;
 use crate::storm::{Rejection, SignalRef, StormId};
 
 /// Writers at work: enough to use the API server's idle time, few enough to leave it to the Signals.
@@ -29,7 +31,9 @@ const WRITERS: usize = 4;
 /// A burst is over when nothing was merged for this long.
 const BURST_GAP: Duration = Duration::from_millis(300);
 /// A receipt waits no longer than this for the end of a burst.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A receipt that the API server refused this often, over about a minute, no longer holds up the end of its storm. It is still tried.
+const REFUSALS: u32 = 8;
 /// Conditions may have messages of 32 KB; nobody reads that.
 const MAX_MESSAGE: usize = 1_024;
 
@@ -59,6 +63,8 @@ pub enum Verdict {
 
 /// All receipts that are owed.
 pub struct Board {
+    /// Closed while receipts cannot be written.
+    gate: Gate,
     state: Mutex<State>,
     wake: Notify,
     metrics: Metrics,
@@ -69,11 +75,20 @@ struct State {
     /// Waiting for a publish, by storm.
     storms: HashMap<StormId, Owed>,
     /// The Signals of all of them: one that is delivered again before its receipt is written is owed one receipt.
-    signals: HashSet<Arc<SignalRef>>,
-    /// To be written; rejections in a queue of their own, which goes first.
-    rejections: VecDeque<Task>,
+    signals: HashSet<(Arc<SignalRef>, StormId)>,
+    /// To be written first: rejections, and what the end of a storm waits for.
+    urgent: VecDeque<Task>,
+    /// To be written when the burst is over.
     ready: VecDeque<Task>,
     last_merge: Option<Instant>,
+}
+
+impl State {
+    fn push(&mut self, task: Task) {
+        let rejected = matches!(task.receipt.verdict, Verdict::Rejected(_));
+        let queue = if rejected { &mut self.urgent } else { &mut self.ready };
+        queue.push_back(task);
+    }
 }
 
 #[derive(Default)]
@@ -98,14 +113,14 @@ struct Task {
 
 impl Board {
     /// An empty board.
-    pub fn new(metrics: Metrics) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), metrics }
+    pub fn new(gate: Gate, metrics: Metrics) -> Self {
+        Self { gate, state: Mutex::default(), wake: Notify::new(), metrics }
     }
 
     /// These Signals were merged into a storm; their receipts wait for its publication.
     pub fn owe(&self, id: StormId, mut receipts: Vec<Receipt>) {
         let mut state = self.lock();
-        receipts.retain(|receipt| state.signals.insert(receipt.signal.clone()));
+        receipts.retain(|receipt| state.signals.insert((receipt.signal.clone(), id)));
         self.metrics.owed_receipts.inc_by(count(receipts.len()));
         if !receipts.is_empty() {
             state.storms.entry(id).or_default().merged.extend(receipts);
@@ -115,14 +130,7 @@ impl Board {
     /// This Signal waits for nothing: it was rejected, or a closed storm holds it.
     pub fn write_now(&self, receipt: Receipt) {
         self.metrics.owed_receipts.inc();
-        let rejected = matches!(receipt.verdict, Verdict::Rejected(_));
-        let task = Task { receipt, storm: None, failures: 0, since: Instant::now() };
-        let mut state = self.lock();
-        if rejected {
-            state.rejections.push_back(task);
-        } else {
-            state.ready.push_back(task);
-        }
+        self.lock().push(Task { receipt, storm: None, failures: 0, since: Instant::now() });
         self.wake.notify_one();
     }
 
@@ -135,11 +143,11 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn done(&self, task: &Task) {
-        self.metrics.owed_receipts.dec();
-        let Some(id) = task.storm else { return };
+    /// The storm of this task need not wait for it any more.
+    fn release_storm(&self, task: &mut Task) {
+        let Some(id) = task.storm.take() else { return };
         let mut state = self.lock();
-        state.signals.remove(&task.receipt.signal);
+        state.signals.remove(&(task.receipt.signal.clone(), id));
         if let Some(owed) = state.storms.get_mut(&id) {
             owed.writing -= 1;
             if owed.count() == 0 {
@@ -151,7 +159,7 @@ impl Board {
     /// The next receipt to write, or how long to wait for one.
     fn next(&self) -> Result<Task, Option<Duration>> {
         let mut state = self.lock();
-        if let Some(task) = state.rejections.pop_front() {
+        if let Some(task) = state.urgent.pop_front() {
             return Ok(task);
         }
         let Some(first) = state.ready.front() else { return Err(None) };
@@ -183,6 +191,15 @@ impl Receipts for Board {
         self.wake.notify_one();
     }
 
+    fn hurry(&self, id: StormId) {
+        let mut state = self.lock();
+        let (urgent, ready) = std::mem::take(&mut state.ready).into_iter().partition(|task| task.storm == Some(id));
+        state.ready = ready;
+        let mut urgent: VecDeque<Task> = urgent;
+        state.urgent.append(&mut urgent);
+        self.wake.notify_waiters();
+    }
+
     fn abandon(&self, id: StormId) {
         let mut state = self.lock();
         let Some(owed) = state.storms.get_mut(&id) else { return };
@@ -193,7 +210,7 @@ impl Receipts for Board {
         }
         self.metrics.owed_receipts.dec_by(count(waiting.len()));
         for receipt in waiting {
-            state.signals.remove(&receipt.signal);
+            state.signals.remove(&(receipt.signal, id));
         }
     }
 
@@ -241,21 +258,28 @@ async fn write_one(board: &Arc<Board>, client: &Client, mut task: Task, now: Tim
             let wait = delay(task.failures);
             tracing::warn!(?disposition, %error, failures = task.failures, "a receipt is not written yet");
             let board = board.clone();
+            board.gate.close(&format!("receipts wait: {error}"));
+            if disposition == Disposition::Terminal && task.failures >= REFUSALS {
+                board.release_storm(&mut task);
+            }
             tokio::spawn(async move {
                 tokio::time::sleep(wait).await;
-                board.lock().ready.push_back(task);
+                board.lock().push(task);
                 board.wake.notify_one();
             });
             return;
         }
     };
+    board.gate.open();
     board.metrics.wrote(ApiWrite::Receipt, result);
-    board.done(&task);
+    board.metrics.owed_receipts.dec();
+    board.release_storm(&mut task);
 }
 
 async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(), ApiError> {
     let SignalRef { namespace, name, uid } = receipt.signal.as_ref();
-    let api: Api<Signal> = Api::namespaced(client.clone(), namespace);
+    // Metadata is all that is read of the answer: a Signal may be large, or one that this operator cannot read.
+    let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(client.clone(), namespace);
     // The UID makes the API server refuse (409) an object of the same name that came after this one.
     let body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

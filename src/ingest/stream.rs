@@ -1,6 +1,6 @@
 //! The watch on Signals, consumed as a stream: chunk by chunk into the ledger. Nothing is read while the ledger does not answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -20,7 +20,6 @@ use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLa
 use crate::publish::{Apply, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::Clock;
-use crate::runtime::error::Disposition;
 use crate::runtime::events::Events;
 use crate::runtime::guarded::Guarded;
 use crate::runtime::readiness::Gate;
@@ -66,8 +65,8 @@ pub struct Ingest {
 struct Listing {
     /// Parts of the watch whose list is not complete.
     incomplete: HashSet<usize>,
-    /// Observations of keys without an open storm, until the lists are complete.
-    waiting: Waiting,
+    /// Observations of keys without an open storm, until the list of their part is complete. All Signals of a key are of one part.
+    waiting: HashMap<usize, Waiting>,
 }
 
 impl Ingest {
@@ -84,11 +83,12 @@ impl Ingest {
                 .events::<Guarded<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
                 .ready_chunks(CHUNK);
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: Waiting::new() };
+            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: HashMap::new() };
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.rewatch.notified() => {
+                    // A list that is being read is what was asked for; begun again and again, it would never end.
+                    () = self.rewatch.notified(), if listing.incomplete.is_empty() => {
                         tracing::info!("reading all Signals again");
                         break;
                     }
@@ -123,34 +123,38 @@ impl Ingest {
         watch: &Watch,
         stop: &CancellationToken,
     ) {
-        let mut pending = Vec::with_capacity(chunk.len());
+        let mut pending: HashMap<usize, Vec<Observation>> = HashMap::new();
         for arrival in chunk {
             match arrival {
                 Arrival::ListBegins(part) => {
                     listing.incomplete.insert(part);
                 }
-                Arrival::Observed(observation) => pending.push(observation),
+                Arrival::Observed(part, observation) => pending.entry(part).or_default().push(observation),
                 Arrival::Rejected(signal, rejection) => self.reject(signal, rejection),
                 Arrival::ListEnds(part) => {
-                    self.merge_all(merger, &mut pending, listing, stop).await;
+                    let listed = pending.remove(&part).unwrap_or_default();
+                    self.merge_all(merger, part, listed, listing, stop).await;
                     listing.incomplete.remove(&part);
+                    let waited = listing.waiting.remove(&part).unwrap_or_default().into_values().collect();
+                    self.merge_all(merger, part, waited, listing, stop).await;
                     if listing.incomplete.is_empty() {
-                        let mut waiting = std::mem::take(&mut listing.waiting).into_values().collect();
-                        self.merge_all(merger, &mut waiting, listing, stop).await;
                         self.list_is_complete(watch).await;
                     }
                 }
                 Arrival::Nothing => {}
             }
         }
-        self.merge_all(merger, &mut pending, listing, stop).await;
+        for (part, observations) in pending {
+            self.merge_all(merger, part, observations, listing, stop).await;
+        }
     }
 
     /// Merges, and does nothing else until it is merged: what this loop does not read, the API server keeps.
     async fn merge_all(
         &self,
         merger: &Merger,
-        pending: &mut Vec<Observation>,
+        part: usize,
+        mut pending: Vec<Observation>,
         listing: &mut Listing,
         stop: &CancellationToken,
     ) {
@@ -160,17 +164,15 @@ impl Ingest {
         self.board.merged_something();
         let mut backoff = Backoff::default();
         loop {
-            let waiting = (!listing.incomplete.is_empty()).then_some(&mut listing.waiting);
-            let Err(error) = merger.merge(pending, waiting, self.clock.now()).await else {
+            let waiting = listing.incomplete.contains(&part).then(|| listing.waiting.entry(part).or_default());
+            let Err(error) = merger.merge(&mut pending, waiting, self.clock.now()).await else {
                 self.merge_gate.open();
                 return;
             };
             let disposition = error.disposition();
             self.metrics.failed(Loop::Ingest, disposition);
             tracing::warn!(?disposition, %error, waiting = pending.len(), "Signals are not merged yet, will be tried again");
-            if disposition == Disposition::Unavailable {
-                self.merge_gate.close(&format!("Signals wait: {error}"));
-            }
+            self.merge_gate.close(&format!("Signals wait: {error}"));
             if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()))).await.is_none() {
                 return;
             }

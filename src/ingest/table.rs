@@ -11,7 +11,7 @@ pub(super) struct Row<'a> {
     pub(super) firing: bool,
     pub(super) starts_at: Option<Timestamp>,
     pub(super) fingerprint: Option<&'a str>,
-    pub(super) resource: Option<Resource>,
+    pub(super) resource: Option<Resource<'a>>,
 }
 
 /// What is wrong with a line.
@@ -30,7 +30,7 @@ pub(super) enum LineFault {
 }
 
 /// Reads a line of a Signal in `scope`. The resource is last, because a name may have spaces.
-pub(super) fn parse_line<'a>(line: &'a str, scope: Option<&str>) -> Result<Row<'a>, LineFault> {
+pub(super) fn parse_line<'a>(line: &'a str, scope: Option<&'a str>) -> Result<Row<'a>, LineFault> {
     let mut fields = line.splitn(4, ' ');
     let (Some(state), Some(starts_at), Some(fingerprint), Some(resource)) =
         (fields.next(), fields.next(), fields.next(), fields.next())

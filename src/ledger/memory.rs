@@ -2,7 +2,7 @@
 //!
 //! A restart loses it, and watching the Signals again rebuilds it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -43,8 +43,7 @@ impl Records {
         }
         self.swept = Some(now);
         self.keys.retain(|_, record| {
-            record.held.expire(now);
-            record.resolved_early.expire(now);
+            record.expire(now);
             !record.is_empty()
         });
     }
@@ -57,7 +56,8 @@ struct KeyRecord {
     /// Closed in the ledger, end not yet in the cluster.
     closing: Vec<ClosedStorm>,
     last_closed: Option<Epoch>,
-    held: Held,
+    /// What closed storms hold, each for itself: one that meets repeats for ever does not keep the others.
+    held: BTreeMap<Option<Epoch>, Held>,
     resolved_early: Held,
 }
 
@@ -111,19 +111,20 @@ impl Held {
 
 impl KeyRecord {
     fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
-        self.held.expire(now);
-        self.resolved_early.expire(now);
-        // Met once per merge, before the closure below borrows the set.
+        self.expire(now);
+        // Met once per merge, before the closure below borrows the sets.
         for report in observations.iter().flat_map(|o| &o.reports) {
-            self.held.meets(report.uid, now);
+            for held in self.held.values_mut() {
+                held.meets(report.uid, now);
+            }
         }
-        let held = &self.held.uids;
+        let is_held = |uid: &Digest| self.held.values().any(|held| held.uids.contains(uid));
         let Some(storm) = &mut self.open else {
-            let opens = |o: &Observation| o.reports.iter().any(|r| r.firing && !held.contains(&r.uid));
+            let opens = |o: &Observation| o.reports.iter().any(|r| r.firing && !is_held(&r.uid));
             return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: self.last_closed };
         };
         let before = storm.state.mark();
-        let news: Vec<_> = observations.iter().map(|o| storm.state.merge(o, |uid| held.contains(&uid))).collect();
+        let news: Vec<_> = observations.iter().map(|o| storm.state.merge(o, |uid| is_held(&uid))).collect();
         if storm.state.mark() != before {
             *version += 1;
             storm.version = *version;
@@ -140,14 +141,17 @@ impl KeyRecord {
 
     fn retire(&mut self, storm: OpenStorm, now: Timestamp) {
         self.last_closed = self.last_closed.max(Some(storm.epoch));
-        self.held.add(storm.state.into_held(), now);
+        self.held.entry(Some(storm.epoch)).or_default().add(storm.state.into_held(), now);
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        self.held.values_mut().for_each(|held| held.expire(now));
+        self.held.retain(|_, held| !held.uids.is_empty());
+        self.resolved_early.expire(now);
     }
 
     fn is_empty(&self) -> bool {
-        self.open.is_none()
-            && self.closing.is_empty()
-            && self.held.uids.is_empty()
-            && self.resolved_early.uids.is_empty()
+        self.open.is_none() && self.closing.is_empty() && self.held.is_empty() && self.resolved_early.uids.is_empty()
     }
 }
 
@@ -205,12 +209,14 @@ impl Ledger for MemoryLedger {
         records.sweep(now);
         let record = records.keys.entry(key).or_default();
         record.last_closed = record.last_closed.max(epoch);
-        record.held.add(uids.iter().copied(), now);
+        record.held.entry(epoch).or_default().add(uids.iter().copied(), now);
         Ok(())
     }
 
     async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
-        self.records().keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), now);
+        let mut records = self.records();
+        records.sweep(now);
+        records.keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), now);
         Ok(())
     }
 
@@ -291,8 +297,10 @@ impl Ledger for MemoryLedger {
         let Some(mut storm) = record.take_open(id.epoch) else { return Ok(false) };
         let unpublished = std::mem::take(&mut storm.unpublished);
         record.retire(storm, now);
-        for (_, uid) in &unpublished {
-            record.held.uids.remove(uid);
+        if let Some(held) = record.held.get_mut(&Some(id.epoch)) {
+            for (_, uid) in &unpublished {
+                held.uids.remove(uid);
+            }
         }
         Ok(!unpublished.is_empty())
     }

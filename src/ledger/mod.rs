@@ -50,6 +50,9 @@ pub struct Snapshot {
     pub dirty_since: Option<Timestamp>,
 }
 
+/// To `ack`: the object exists, and shows nothing of what has joined.
+pub const NOTHING_SHOWN: u64 = 0;
+
 /// What became of a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {

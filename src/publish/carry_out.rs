@@ -11,7 +11,7 @@ use super::projections::storm_id;
 use super::reconcile::{Next, PublishError, Publisher, SHORTLY, Step, has_storm_condition};
 use super::render;
 use crate::api::RemediationRequest;
-use crate::ledger::{Closing, Snapshot};
+use crate::ledger::{Closing, NOTHING_SHOWN, Snapshot};
 use crate::metrics::{ApiWrite, WriteResult};
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView, WriteReason};
 use crate::storm::metadata::from_storm_metadata;
@@ -77,7 +77,7 @@ impl Publisher {
                 self.projections.put(existing);
                 Ok(Step::Again)
             }
-            Err(error) if error.namespace_is_terminating() => {
+            Err(error) if error.namespace_is_gone() => {
                 tracing::info!(storm = ?id, "the namespace is being deleted, and the storm with it");
                 self.ledger.drop_storm(id).await?;
                 self.receipts.abandon(id);
@@ -96,6 +96,7 @@ impl Publisher {
         self.openings.offer(id, &Arc::new(Opening::of(&object)));
         match self.ledger.open(id, &object.spec.pattern, now).await? {
             Some(epoch) if epoch == id.epoch => {
+                self.ledger.ack(id, NOTHING_SHOWN).await?;
                 tracing::info!(storm = ?id, name = object.name_any(), "storm adopted from the cluster");
                 Ok(Step::Again)
             }
@@ -139,6 +140,7 @@ impl Publisher {
     ) -> Result<Step, PublishError> {
         self.receipts.release(id);
         if self.receipts.owed(id) > 0 {
+            self.receipts.hurry(id);
             // A Signal without a receipt would open a successor after a restart: receipts come before the end.
             return Ok(Step::End(Next::After(SHORTLY)));
         }
@@ -173,7 +175,7 @@ impl Publisher {
                 self.metrics.wrote(write, WriteResult::Gone);
                 self.projections.remove(id);
                 // It was there: if the ledger did not know, it knows now, and a missing object means deleted by hand.
-                self.ledger.ack(id, u64::MAX).await?;
+                self.ledger.ack(id, NOTHING_SHOWN).await?;
                 Ok(None)
             }
             Err(error) => {

@@ -23,6 +23,8 @@ pub trait Receipts: Send + Sync {
     fn claim(&self, id: StormId);
     /// The claimed ones may be written.
     fn release(&self, id: StormId);
+    /// The end of this storm waits for those that may be written: they go first.
+    fn hurry(&self, id: StormId);
     /// The storm is gone: its Signals will come again, or count as handled.
     fn abandon(&self, id: StormId);
     /// How many are not written yet.

@@ -14,6 +14,7 @@ use super::queue::Requests;
 use crate::api::{RemediationRequest, StormState};
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::Watch;
+use crate::storm::name::storm_name;
 use crate::storm::{Epoch, StormId, StormKey};
 
 /// See the module.
@@ -58,8 +59,14 @@ impl Projections {
     }
 
     /// Takes in what a write returned, or what was read. A watch that lags behind cannot bring back less: our own revision tells.
-    pub fn put(&self, object: RemediationRequest) -> Option<StormId> {
+    pub fn put(&self, mut object: RemediationRequest) -> Option<StormId> {
         let id = storm_id(&object)?;
+        if !is_open(&object)
+            && let Some(storm) = object.status.as_mut().and_then(|status| status.storm.as_mut())
+        {
+            // Nobody reads the resources of a storm that is over, and closed objects stay for as long as people keep them.
+            storm.affected_resources = Vec::new();
+        }
         let mut map = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
         let slot = map.entry(id.key).or_default().entry(id.epoch);
         let slot = slot.or_insert_with(|| Arc::new(object.clone()));
@@ -100,9 +107,20 @@ impl Projections {
     }
 }
 
-/// Which storm an object is of; `None` for one whose spec nobody of ours wrote.
+/// An epoch is an opening in seconds: this much ahead of its object's creation it is nobody's clock.
+const MAX_LEAD: i64 = 24 * 3600;
+
+/// Which storm an object is of. `None` for one that is not what we would have written: whoever may create a RemediationRequest in
+/// one namespace must not take over the storms of another, nor push a key's epochs to the end of time.
 pub(crate) fn storm_id(object: &RemediationRequest) -> Option<StormId> {
-    Some(StormId { key: StormKey::from_hex(&object.spec.storm_key)?, epoch: object.spec.epoch })
+    let spec = &object.spec;
+    let id = StormId { key: StormKey::from_hex(&spec.storm_key)?, epoch: spec.epoch };
+    let created = object.creation_timestamp().map_or(spec.epoch, |time| time.0.as_second());
+    let ours = id.key == StormKey::new(&object.namespace()?, &spec.pattern)
+        && object.name_any() == storm_name(&spec.pattern, id.epoch)
+        && id.epoch >= 1
+        && id.epoch - MAX_LEAD <= created;
+    ours.then_some(id)
 }
 
 /// An object whose status is not written yet is open.
@@ -170,7 +188,10 @@ fn take(projections: &Projections, Guarded(object): Guarded<RemediationRequest>)
     let name = object.name_any();
     let id = projections.put(object);
     if id.is_none() {
-        tracing::warn!(name, "a RemediationRequest has no valid spec.stormKey: it is left alone");
+        tracing::warn!(
+            name,
+            "name, spec.stormKey, spec.pattern and spec.epoch of a RemediationRequest do not belong together: it is left alone"
+        );
     }
     id
 }
@@ -178,7 +199,7 @@ fn take(projections: &Projections, Guarded(object): Guarded<RemediationRequest>)
 /// A RemediationRequest that this operator cannot read is somebody else's: a newer version made it, or nobody checked it.
 pub(super) fn readable(object: Result<RemediationRequest, Unreadable>) -> Option<RemediationRequest> {
     object
-        .inspect_err(|Unreadable { metadata, fault }| {
+        .inspect_err(|Unreadable { metadata, fault, .. }| {
             tracing::warn!(
                 name = metadata.name,
                 namespace = metadata.namespace,

@@ -1,6 +1,7 @@
 //! One run of one storm: snapshot → projection → decide → carry out.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -54,8 +55,10 @@ pub struct Publisher {
     pub listed: watch::Receiver<bool>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
-    /// Closed while the API server does not answer.
+    /// Closed while storms cannot be published.
     pub gate: Gate,
+    /// Those storms.
+    pub failing: Mutex<HashSet<StormId>>,
     /// The time.
     pub clock: Clock,
     /// For people.
@@ -131,18 +134,35 @@ impl Publisher {
                 Err(error) => Err(error),
             };
         }
-        if matches!(outcome, Ok(Next::Published(_))) {
+        match outcome {
+            Ok(next) => {
+                self.works(id);
+                next
+            }
+            Err(error) => {
+                self.fails(id, &error);
+                Next::Failed
+            }
+        }
+    }
+
+    fn works(&self, id: StormId) {
+        let mut failing = self.failing();
+        if failing.remove(&id) && failing.is_empty() {
             self.gate.open();
         }
-        outcome.unwrap_or_else(|error| {
-            let disposition = error.disposition();
-            if disposition == Disposition::Unavailable {
-                self.gate.close(&format!("storms wait: {error}"));
-            }
-            self.metrics.failed(Loop::Publish, disposition);
-            tracing::warn!(storm = ?id, ?disposition, %error, "publish failed, will be tried again");
-            Next::Failed
-        })
+    }
+
+    fn fails(&self, id: StormId, error: &PublishError) {
+        let disposition = error.disposition();
+        self.metrics.failed(Loop::Publish, disposition);
+        tracing::warn!(storm = ?id, ?disposition, %error, "publish failed, will be tried again");
+        self.failing().insert(id);
+        self.gate.close(&format!("storms wait: {error}"));
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashSet<StormId>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(&self, id: StormId) -> Result<Next, PublishError> {
@@ -185,7 +205,11 @@ impl Publisher {
     /// What the cluster shows of this storm. `None`: its predecessor's end is not written yet, and comes first.
     async fn projection(&self, id: StormId, snapshot: &Snapshot) -> Result<Option<Projection>, PublishError> {
         let mut object = self.projections.get(id);
-        if object.is_none() && matches!(snapshot.view, LedgerView::Open { published: true, .. }) {
+        let was_there = matches!(
+            snapshot.view,
+            LedgerView::Open { published: true, .. } | LedgerView::Closed { metadata: Some(_), .. }
+        );
+        if object.is_none() && was_there {
             // Gone from the cache is a hint; gone by an uncached read is a fact.
             self.read_again(id).await?;
             object = self.projections.get(id);

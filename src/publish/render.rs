@@ -23,7 +23,7 @@ pub fn status(
     now: Timestamp,
 ) -> Value {
     let old = object.status.as_ref();
-    let revision = old.and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision) + 1;
+    let revision = old.and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision).saturating_add(1);
     let storm = StormStatus {
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
         closed_at: ending.map(|_| whole_second(now).into()),

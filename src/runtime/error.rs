@@ -64,13 +64,16 @@ impl ApiError {
         }
     }
 
-    /// Whether the object's namespace is on its way out: nothing can be created there any more (case E4).
-    pub fn namespace_is_terminating(&self) -> bool {
+    /// Whether the object's namespace is gone or on its way out: nothing can be created there any more (case E4).
+    pub fn namespace_is_gone(&self) -> bool {
         match self {
             Self::Kube { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) => {
                     let causes = status.details.iter().flat_map(|details| &details.causes);
-                    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+                    let gone = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+                    (status.code == 404 && gone)
+                        || (status.code == 403
+                            && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating"))
                 }
                 _ => false,
             },

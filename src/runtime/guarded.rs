@@ -20,21 +20,25 @@ pub struct Guarded<K>(pub Result<K, Unreadable>);
 pub struct Unreadable {
     /// Which object.
     pub metadata: ObjectMeta,
+    /// Its status, as it is.
+    pub status: serde_json::Value,
     /// What is wrong with it.
     pub fault: String,
 }
 
 #[derive(Deserialize)]
-struct MetadataOnly {
+struct Outline {
     metadata: ObjectMeta,
+    #[serde(default)]
+    status: serde_json::Value,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         serde_json::from_str(text.get()).map(|object| Self(Ok(object))).or_else(|fault| {
-            let MetadataOnly { metadata } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-            Ok(Self(Err(Unreadable { metadata, fault: fault.to_string() })))
+            let Outline { metadata, status } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+            Ok(Self(Err(Unreadable { metadata, status, fault: fault.to_string() })))
         })
     }
 }

@@ -126,15 +126,18 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
             Projection::Open { metadata: shown, is_storm, finished, .. },
         ) => {
             let life = Life { resolvable: *resolvable, finished: *finished, opened: opened_at(epoch, now) };
-            write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy)
-                .unwrap_or_else(|facts| life.next(facts.as_ref(), policy, now))
+            let facts = join(metadata.as_ref(), shown.as_ref());
+            match life.next(facts.as_ref(), policy, now) {
+                // An ending comes before facts: under a stream of Signals there are always new ones. The ledger keeps the last.
+                close @ Decision::Close(_) if shown.is_some() => close,
+                next => write_first(facts, shown.as_ref(), *is_storm, policy).unwrap_or(next),
+            }
         }
         (LedgerView::Closed { metadata, reason }, Projection::Open { metadata: shown, is_storm, .. }) => {
             let reason = reason.unwrap_or(CloseReason::Quiet);
-            match write_first(metadata.as_ref(), shown.as_ref(), *is_storm, policy) {
-                Ok(write) => write,
-                Err(facts) => Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))),
-            }
+            let facts = join(metadata.as_ref(), shown.as_ref());
+            write_first(facts.clone(), shown.as_ref(), *is_storm, policy)
+                .unwrap_or_else(|| Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))))
         }
         (LedgerView::Unknown, Projection::Open { superseded: true, metadata: shown, .. }) => {
             let facts = shown.clone().unwrap_or_else(|| nothing_counted(epoch, now));
@@ -152,28 +155,29 @@ pub fn is_storm(metadata: &StormMetadata, policy: &Policy) -> bool {
     metadata.alert_count >= policy.storm_alerts || metadata.affected_count >= policy.storm_resources
 }
 
-/// The write that comes before anything else, or the facts that both sides already agree on.
+/// What both sides know together.
+fn join(ledger: Option<&StormMetadata>, shown: Option<&StormMetadata>) -> Option<StormMetadata> {
+    match (ledger, shown) {
+        (Some(ledger), Some(shown)) => Some(ledger.join(shown)),
+        (one, other) => one.or(other).cloned(),
+    }
+}
+
+/// The write that brings the cluster up to these facts; `None` when it shows them.
 fn write_first(
-    ledger: Option<&StormMetadata>,
+    facts: Option<StormMetadata>,
     shown: Option<&StormMetadata>,
     was_storm: bool,
     policy: &Policy,
-) -> Result<Decision, Option<StormMetadata>> {
-    let facts = match (ledger, shown) {
-        (None, None) => return Err(None),
-        (Some(facts), None) => return Ok(Decision::Write(WriteReason::Opened, facts.clone())),
-        (None, Some(shown)) => shown.clone(),
-        (Some(facts), Some(shown)) => facts.join(shown),
+) -> Option<Decision> {
+    let facts = facts?;
+    let reason = match shown {
+        None => WriteReason::Opened,
+        Some(_) if is_storm(&facts, policy) && !was_storm => WriteReason::ThresholdReached,
+        Some(shown) if *shown == facts => return None,
+        Some(_) => WriteReason::Changed,
     };
-    if is_storm(&facts, policy) && !was_storm {
-        return Ok(Decision::Write(WriteReason::ThresholdReached, facts));
-    }
-    if shown == Some(&facts) { Err(Some(facts)) } else { Ok(Decision::Write(WriteReason::Changed, facts)) }
-}
-
-/// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
-fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
-    Timestamp::from_second(epoch).unwrap_or(now).min(now)
+    Some(Decision::Write(reason, facts))
 }
 
 /// The facts of an object that was created and never got any: its creator crashed, and its Signals are gone or count elsewhere.
@@ -190,6 +194,11 @@ fn nothing_counted(epoch: Epoch, now: Timestamp) -> StormMetadata {
         last_seen: opened,
         severity: Severity::default(),
     }
+}
+
+/// The opening, never later than now: an epoch can be ahead of the clock when storms follow each other within a second.
+fn opened_at(epoch: Epoch, now: Timestamp) -> Timestamp {
+    Timestamp::from_second(epoch).unwrap_or(now).min(now)
 }
 
 /// Times come from objects that anybody may have edited: the end of time is as far as they go.

@@ -33,16 +33,17 @@ pub struct StormMetadata {
 }
 
 impl StormMetadata {
-    /// The join of two views of one storm: neither goes back (invariant 3). The firing count is not monotone: it is the one of
-    /// the view that has seen more.
+    /// The join of two views of one storm: neither goes back (invariant 3). The firing count is not monotone: it is this view's,
+    /// and of what only the other has seen, as much may fire as it said.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        let ahead = if other.alert_count > self.alert_count { other } else { self };
+        let unseen = other.alert_count.saturating_sub(self.alert_count);
+        let firing = if unseen == 0 { self.firing } else { other.firing.min(self.firing + unseen) };
         let sample = self.affected_resources.iter().chain(&other.affected_resources).map(String::as_str);
         Self {
             pattern: self.pattern.clone(),
             alert_count: self.alert_count.max(other.alert_count),
-            firing: ahead.firing,
+            firing,
             affected_count: self.affected_count.max(other.affected_count),
             affected_resources: Sample::of(sample).texts(),
             first_seen: self.first_seen.min(other.first_seen),

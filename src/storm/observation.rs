@@ -42,7 +42,9 @@ pub struct Observation {
     pub refused: Refused,
     /// How many times were clamped.
     pub clamped: usize,
-    /// The storm that its receipt names, if it has a receipt.
+    /// Whether it has a receipt.
+    pub told: bool,
+    /// The storm that its receipt names.
     pub receipt: Option<String>,
 }
 

@@ -52,7 +52,7 @@ impl Sample {
         }
         // The scope does not matter to the grouping: `Kind/Name` has one implied namespace, whichever it is.
         let group = match parse_resource_name(text, None) {
-            Ok(resource) => (resource.namespace.unwrap_or_default(), resource.kind),
+            Ok(resource) => (resource.namespace.unwrap_or_default().to_owned(), resource.kind.to_owned()),
             Err(_) => (String::new(), String::new()),
         };
         if self.groups.entry(group).or_default().insert(text.to_owned()) {

@@ -125,8 +125,9 @@ async fn a_younger_storm_gives_way_to_an_older_one_and_a_relist_counts_everythin
     let younger = world.one_storm("thirty", |storm| storm.alert_count == 30).await;
     world.receipts(30).await;
     let mut older = younger.clone();
-    older.metadata = kube::core::ObjectMeta { name: Some("older".into()), ..Default::default() };
     older.spec.epoch -= 60;
+    let name = stormfold::storm::name::storm_name(&older.spec.pattern, older.spec.epoch);
+    older.metadata = kube::core::ObjectMeta { name: Some(name), ..Default::default() };
     older.status = None;
     world.requests().create(&kube::api::PostParams::default(), &older).await.unwrap();
     let storm = world.storm_named(&older, |storm| storm.alert_count == 30 && storm.firing_count == 30).await;

@@ -248,6 +248,17 @@ async fn running_without_the_crds_or_with_newer_ones_it_says_what_to_apply_and_w
     })
     .await;
     assert!(message.contains("fatal") && message.contains("kubectl apply -f crds/"), "{message}");
+    // Invariant 14: our own receipt on it comes back, and is no news.
+    let version = async || raw::<Signal>(&world).get("newer").await.unwrap().metadata.resource_version;
+    let before = version().await;
+    world.create(&firing("Later", 0)).await;
+    eventually("all receipts are out", || async {
+        let written = operator.metric("stormfold_api_writes_total{write=\"Receipt\",result=\"Done\"").await;
+        if written == 3.0 { Ok(()) } else { Err(written.to_string()) }
+    })
+    .await;
+    assert_eq!(version().await, before);
+    assert_eq!(operator.metric("stormfold_signals_total{result=\"Rejected\"").await, 1.0);
     assert!(operator.sigterm().success());
 }
 

@@ -10,7 +10,7 @@ use stormfold::publish::Next;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
 
-use crate::press::{Press, apply, at, create, opening_in, path, storm, storm_in};
+use crate::press::{Press, apply, at, create, get, opening_in, path, storm, storm_in};
 use crate::script::{Call, Expected};
 
 /// The quiet period, in seconds.
@@ -87,7 +87,7 @@ async fn an_object_that_is_deleted_while_its_storm_closes_is_settled() {
     let mut press = Press::published(&[1]).await;
     press.set_clock(QUIET + 1);
     press.server.remove(&path("prod", storm()));
-    assert_eq!(press.run(storm(), vec![apply(storm())]).await, Next::Done);
+    assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
     assert_eq!(press.projections.of_key(storm().key).len(), 0);
     assert_eq!(press.writes(ApiWrite::Close, WriteResult::Gone), 1);
 }

@@ -111,7 +111,7 @@ fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard 
         ledger,
         projections: press.projections.clone(),
         openings: press.openings.clone(),
-        board: Arc::new(Board::new(press.metrics.clone())),
+        board: Arc::new(Board::new(Readiness::default().open_gate("receipts"), press.metrics.clone())),
         requests: press.requests.clone(),
         rewatch: press.rewatch.clone(),
         listed: press.listed.clone(),

@@ -69,6 +69,7 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         reports: vec![Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) }],
         refused: Refused::default(),
         clamped: 0,
+        told: false,
         receipt: None,
     }
 }
@@ -115,6 +116,8 @@ impl Receipts for Slips {
     fn release(&self, _: StormId) {
         self.note("release");
     }
+    fn hurry(&self, _: StormId) {}
+
     fn abandon(&self, _: StormId) {
         self.note("abandon");
     }
@@ -161,6 +164,7 @@ impl Default for Press {
             listed: is_listed,
             rewatch: rewatch.clone(),
             gate: Readiness::default().open_gate("publish"),
+            failing: std::sync::Mutex::default(),
             clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
             events: events(server.client(), &metrics).0,
             metrics: metrics.clone(),

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use serde_json::json;
+use stormfold::api::RemediationRequest;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, WriteResult};
-use stormfold::publish::Next;
+use stormfold::publish::{Next, Projections};
 use stormfold::storm::decide::LedgerView;
+use stormfold::storm::name::storm_name;
 
-use crate::press::{EPOCH, Press, apply, create, get, path, storm};
+use crate::press::{EPOCH, Press, apply, at, create, get, path, storm};
 use crate::script::{Call, Expected};
 
 fn is_an_apply_of_what_was_decided_on(call: &Call) {
@@ -191,6 +194,41 @@ async fn a_deletion_that_a_write_meets_is_a_storm_forgotten_too() {
     press.merge("prod", &[1], 30).await;
     assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
     is_forgotten(&mut press).await;
+}
+
+// Invariants 8 and 10: what joined since the last publish was shown to nobody, so nobody has handled it.
+#[tokio::test(start_paused = true)]
+async fn what_no_object_showed_is_read_again_when_the_object_is_deleted() {
+    let mut press = Press::published(&[1]).await;
+    press.server.remove(&path("prod", storm()));
+    press.merge("prod", &[1, 2], 30).await;
+    assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
+    assert!(press.rewatch.notified().now_or_never().is_some(), "the Signals are read again");
+    is_forgotten(&mut press).await;
+}
+
+// Who may create objects in one namespace has no say in the storms of another, nor in where a key's epochs stand.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_not_what_we_would_have_written_belongs_to_no_storm() {
+    let press = Press::published(&[1]).await;
+    let ours = press.watch_catches_up(storm());
+    let put = |change: fn(&mut RemediationRequest)| {
+        let mut object = ours.clone();
+        change(&mut object);
+        Projections::default().put(object)
+    };
+    assert_eq!(put(|_| {}), Some(storm()));
+    assert_eq!(put(|object| object.metadata.namespace = Some("evil".into())), None);
+    assert_eq!(put(|object| object.metadata.name = Some("another".into())), None);
+    assert_eq!(put(|object| object.spec.pattern = "Y in prod".into()), None);
+    assert_eq!(put(|object| object.spec.epoch += 1), None);
+    assert_eq!(put(|object| object.spec.epoch = i64::MAX), None);
+    let far = |object: &mut RemediationRequest| {
+        object.metadata.creation_timestamp = Some(at(0).into());
+        object.spec.epoch += 100_000;
+        object.metadata.name = Some(storm_name(&object.spec.pattern, object.spec.epoch));
+    };
+    assert_eq!(put(far), None);
 }
 
 // C10, C17: a cache that lags does not end a storm.

@@ -31,6 +31,7 @@ pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: S
         reports,
         refused: Refused::default(),
         clamped: 0,
+        told: false,
         receipt: None,
     }
 }
