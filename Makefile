@@ -36,7 +36,7 @@ lint: deny ## Formatting, clippy, shellcheck, dependencies
 	@command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck (or brew install shellcheck)' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
 
-deny: cargo-deny ## Licences, sources and duplicate versions of the dependencies
+deny: cargo-deny ## Licences, sources and banned crates among the dependencies
 	cargo deny --log-level error check bans licenses sources
 
 fmt: ## Format the code
@@ -55,7 +55,7 @@ bench-storm: ## Measure storms on a real API server; a wrong count fails, a miss
 	cargo bench --bench storm --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench storm'
 
-ci: lint test ## What CI runs: everything but the demo and the benchmarks
+ci: lint test ## What must pass before a change lands; CI plays the demo as well
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

@@ -51,7 +51,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         api_server,
         admin = %listener.local_addr().context("the admin socket has no address")?,
         ledger = ?settings.ledger,
-        namespaces = ?settings.watch_namespaces,
+        namespaces = ?settings.namespaces(),
         "stormfold starts"
     );
     let mut loops = JoinSet::new();
@@ -150,7 +150,7 @@ fn start(
 fn watch(resource: WatchedResource, settings: &RunSettings, readiness: &Readiness, metrics: &Metrics) -> Watch {
     Watch {
         resource,
-        namespaces: settings.watch_namespaces.clone(),
+        namespaces: settings.namespaces(),
         gate: readiness.gate(resource.first_list(), "not complete yet"),
         link: Link::new(readiness.open_gate(resource.plural())),
         metrics: metrics.clone(),

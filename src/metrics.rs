@@ -9,8 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::runtime::error::Disposition;
-
 /// What became of a Signal at intake.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 pub enum SignalResult {
@@ -131,7 +129,7 @@ pub struct FailureLabels {
     pub disposition: DispositionLabel,
 }
 
-/// `Disposition`, as a label.
+/// What a failure asks for.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 #[allow(missing_docs)]
 pub enum DispositionLabel {
@@ -139,17 +137,6 @@ pub enum DispositionLabel {
     Conflict,
     Transient,
     Unavailable,
-}
-
-impl From<Disposition> for DispositionLabel {
-    fn from(disposition: Disposition) -> Self {
-        match disposition {
-            Disposition::Terminal => Self::Terminal,
-            Disposition::Conflict => Self::Conflict,
-            Disposition::Transient => Self::Transient,
-            Disposition::Unavailable => Self::Unavailable,
-        }
-    }
 }
 
 /// The metrics; cheap to clone, all clones are one.
@@ -217,7 +204,7 @@ impl Metrics {
     }
 
     /// Counts one failed run.
-    pub fn failed(&self, in_loop: Loop, disposition: Disposition) {
+    pub fn failed(&self, in_loop: Loop, disposition: impl Into<DispositionLabel>) {
         self.failures.get_or_create(&FailureLabels { in_loop, disposition: disposition.into() }).inc();
     }
 

@@ -1,4 +1,4 @@
-//! Flags and environment: read here, checked here, and nowhere else.
+//! Flags and environment: read here, checked here, and nowhere else (but RUST_LOG, which belongs to the log filter).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::storm::Policy;
+use crate::storm::resource::is_dns_label;
 
 /// Folds an alert storm into one `RemediationRequest`.
 #[derive(Parser, Debug)]
@@ -58,7 +59,7 @@ pub struct RunSettings {
     pub ledger: LedgerKind,
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
-    pub watch_namespaces: Vec<String>,
+    watch_namespaces: Vec<String>,
     /// At most one write per storm in this time.
     #[arg(long, env = "STORMFOLD_PUBLISH_INTERVAL", default_value = "1s", value_parser = publish_interval)]
     pub publish_interval: Duration,
@@ -70,12 +71,12 @@ pub struct RunSettings {
     pub log_format: LogFormat,
     /// What the built-in policy says about the end of a storm.
     #[command(flatten)]
-    pub policy: PolicySettings,
+    pub timers: PolicyTimers,
 }
 
 /// The timers of the built-in policy.
 #[derive(Args, Debug, Clone)]
-pub struct PolicySettings {
+pub struct PolicyTimers {
     /// Close a storm as Quiet when no Signal came for longer than this.
     #[arg(long, env = "STORMFOLD_QUIET_PERIOD", default_value = "10m", value_parser = duration)]
     quiet_period: SignedDuration,
@@ -93,7 +94,7 @@ pub struct PolicySettings {
 impl RunSettings {
     /// What one flag alone cannot check. The message names the flags.
     pub fn validate(&self) -> Result<(), String> {
-        let PolicySettings { quiet_period, max_age, .. } = &self.policy;
+        let PolicyTimers { quiet_period, max_age, .. } = &self.timers;
         if max_age <= quiet_period {
             return Err(format!(
                 "--max-age {max_age:#} is not longer than --quiet-period {quiet_period:#}: no storm could end as Quiet"
@@ -102,9 +103,14 @@ impl RunSettings {
         Ok(())
     }
 
+    /// The namespaces to watch; none: all. An empty name is none, so that a template with an optional value may leave it empty.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
+    }
+
     /// The built-in policy with these timers.
     pub fn policy(&self) -> Policy {
-        let PolicySettings { quiet_period, stale_after, settle_delay, max_age } = self.policy;
+        let PolicyTimers { quiet_period, stale_after, settle_delay, max_age } = self.timers;
         Policy { quiet_period, stale_after, settle_delay, max_age, ..Policy::default() }
     }
 }
@@ -128,10 +134,9 @@ fn publish_interval(text: &str) -> Result<Duration, String> {
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let valid = text.len() <= 63
-        && text.starts_with(inner)
-        && text.ends_with(inner)
-        && text.chars().all(|c| inner(c) || c == '-');
-    if valid { Ok(text.to_owned()) } else { Err("not a namespace: lower-case letters, digits and hyphens".to_owned()) }
+    if text.is_empty() || is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a namespace: lower-case letters, digits and hyphens".to_owned())
+    }
 }

@@ -135,7 +135,7 @@ pub struct StormStatus {
     /// Distinct affected resources, exact, however long the list is.
     #[schemars(range(min = 0))]
     pub affected_count: i64,
-    /// A fair sample of the affected resources: every namespace and kind it has room for. At most 100. `Kind/Name` is in the
+    /// A fair sample of the affected resources, at most 100: every namespace and kind it has room for. `Kind/Name` is in the
     /// storm's namespace; a path such as `/apis/apps/v1/namespaces/web/Deployment/front` says more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), inner(length(max = 700)), extend("x-kubernetes-list-type" = "atomic"))]

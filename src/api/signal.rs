@@ -177,7 +177,8 @@ pub struct SignalStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::bounds::conditions")]
     pub conditions: Vec<Condition>,
-    /// Name of the RemediationRequest, in the namespace of this Signal, that counts these occurrences.
+    /// Name of the RemediationRequest, in the namespace of this Signal, that these occurrences belong to. It counts those that no closed
+    /// storm counted before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub storm: Option<String>,

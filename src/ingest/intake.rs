@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::table::parse_line;
 use crate::api::{self, OccurrenceState, Signal};
 use crate::storm::Refused;
+use crate::storm::metadata::whole_seconds;
 use crate::storm::pattern::{Scope, pattern};
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{DigestKey, Observation, Opening, Policy, Rejection, Report, Resource, SignalRef, uid};
@@ -225,11 +226,6 @@ struct Found<'a> {
 
 /// 0001-01-01T00:00:00Z, with a day of room for time zones.
 const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
-
-/// The API's times are whole seconds; so are ours, that equal facts compare equal.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
 
 #[cfg(test)]
 mod tests;

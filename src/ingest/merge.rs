@@ -14,6 +14,7 @@ use crate::api::{self, OccurrenceSummary, RemediationRequest};
 use crate::ledger::{Ledger, Merge};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open};
+use crate::storm::metadata::count;
 use crate::storm::name::storm_name;
 use crate::storm::{Epoch, Observation, SignalRef, StormId, StormKey};
 
@@ -244,7 +245,6 @@ fn is_superseded(object: &RemediationRequest) -> bool {
 
 fn receipt(observation: &Observation, storm: Option<String>, new: usize) -> Receipt {
     let refused = &observation.refused;
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Receipt {
         signal: observation.signal.clone(),
         storm,

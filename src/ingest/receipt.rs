@@ -24,6 +24,7 @@ use crate::runtime::backoff::delay;
 use crate::runtime::error::{ApiError, Disposition, call};
 use crate::runtime::events::cut;
 use crate::runtime::readiness::Gate;
+use crate::storm::metadata::count;
 use crate::storm::{Rejection, SignalRef, StormId};
 
 /// Writers at work: enough to use the API server's idle time, few enough to leave it to the Signals.
@@ -217,11 +218,6 @@ impl Receipts for Board {
     fn owed(&self, id: StormId) -> usize {
         self.lock().storms.get(&id).map_or(0, Owed::count)
     }
-}
-
-/// A gauge's number.
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// Writes receipts until `stop`.

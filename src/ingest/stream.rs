@@ -24,6 +24,7 @@ use crate::runtime::events::Events;
 use crate::runtime::guarded::Guarded;
 use crate::runtime::readiness::Gate;
 use crate::runtime::watch::Watch;
+use crate::storm::metadata::count;
 use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
 
 /// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
@@ -207,7 +208,7 @@ impl Ingest {
         let rejected = OccurrenceLabels { result: OccurrenceResult::Rejected };
         self.metrics.occurrences.get_or_create(&rejected).inc_by(occurrences);
         self.events.tell(object_reference(&signal), EventType::Warning, "SignalRejected", "Intake", &rejection.message);
-        let count = i64::try_from(rejection.occurrences).unwrap_or(i64::MAX);
+        let count = count(rejection.occurrences);
         self.board.write_now(Receipt {
             signal: Arc::new(signal),
             storm: None,

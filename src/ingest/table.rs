@@ -23,7 +23,7 @@ pub(super) enum LineFault {
     State,
     #[error("startsAt is not an RFC 3339 time or -")]
     StartsAt,
-    #[error("fingerprint is longer than 256 characters or has control characters")]
+    #[error("fingerprint is empty (write - for none), longer than 256 characters, or has control characters")]
     Fingerprint,
     #[error(transparent)]
     Resource(#[from] ResourceFault),

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Closing, Ledger, LedgerError, Merge, Snapshot};
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::merge::{News, StormState};
+use crate::storm::merge::{News, StormSets};
 use crate::storm::{Digest, Epoch, Observation, StormId, StormKey, StormMetadata};
 
 /// How long a closed storm's occurrences are remembered after it last met one of them: longer than Alertmanager's default repeat
@@ -64,7 +64,7 @@ struct KeyRecord {
 struct OpenStorm {
     epoch: Epoch,
     pattern: String,
-    state: StormState,
+    state: StormSets,
     /// Of the last change.
     version: u64,
     /// When the first change came that is not published.
@@ -189,7 +189,7 @@ impl Ledger for MemoryLedger {
         record.open = Some(OpenStorm {
             epoch: id.epoch,
             pattern: pattern.to_owned(),
-            state: StormState::with_resolved(resolved),
+            state: StormSets::with_resolved(resolved),
             version,
             dirty_since: None,
             published: false,

@@ -1,4 +1,4 @@
-//! What each storm takes from the Signal that opened it, until its object exists.
+//! What each storm takes from the Signal that opened it, for as long as it is open: it names the object, too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ impl Openings {
         self.lock().get(&id).cloned()
     }
 
-    /// The object exists, or never will.
+    /// The storm is over.
     pub fn remove(&self, id: StormId) {
         self.lock().remove(&id);
     }

@@ -18,7 +18,7 @@ use crate::storm::StormId;
 
 /// Runs at once. A run waits on the API server most of its time, and each one holds a connection of its own there (HTTP/1.1).
 const CONCURRENCY: usize = 16;
-/// A storm that is done is looked at again after this, in case a watch event was missed.
+/// An ending that is further away than this is looked at again in between, in case the clock was set.
 const SLOW: Duration = Duration::from_hours(1);
 
 /// Asks for runs.
@@ -54,7 +54,7 @@ impl PublishQueue {
         let mut running = HashSet::new();
         let mut runs = FuturesUnordered::new();
         let mut backoff = Backoff::default();
-        let mut holds = Holds::default();
+        let mut pauses = Pauses::default();
         loop {
             let full = running.len() >= CONCURRENCY;
             let mut ready = scheduler.as_mut().hold_unless(|id| !full && !running.contains(id));
@@ -65,12 +65,12 @@ impl PublishQueue {
                     let delay = match next {
                         Next::Failed => {
                             let delay = backoff.failed(id);
-                            holds.hold(id, delay);
+                            pauses.pause(id, delay);
                             Some(delay)
                         }
                         Next::Published(delay) => {
                             backoff.succeeded(&id);
-                            holds.hold(id, publisher.publish_interval());
+                            pauses.pause(id, publisher.publish_interval());
                             Some(delay)
                         }
                         Next::After(delay) => { backoff.succeeded(&id); Some(delay) }
@@ -81,7 +81,7 @@ impl PublishQueue {
                     }
                 }
                 Some(id) = ready.next() => {
-                    if let Some(time) = holds.until(id) {
+                    if let Some(time) = pauses.until(id) {
                         requests.at(id, time);
                     } else {
                         running.insert(id);
@@ -97,12 +97,12 @@ impl PublishQueue {
 
 /// Storms that may not run yet: published within the interval, or failed. A trigger meanwhile is deferred, not lost.
 #[derive(Default)]
-struct Holds(HashMap<StormId, Instant>);
+struct Pauses(HashMap<StormId, Instant>);
 
-impl Holds {
-    fn hold(&mut self, id: StormId, delay: Duration) {
+impl Pauses {
+    fn pause(&mut self, id: StormId, delay: Duration) {
         let now = Instant::now();
-        // Doubles as the clean-up: a hold in the past holds nothing.
+        // Doubles as the clean-up: a pause that is over pauses nothing.
         if self.0.len() >= 1024 {
             self.0.retain(|_, until| *until > now);
         }

@@ -10,7 +10,7 @@ use crate::api::{
     StormStatus, condition, upsert_condition,
 };
 use crate::storm::decide::{CloseReason, is_storm};
-use crate::storm::metadata::storm_status;
+use crate::storm::metadata::{storm_status, whole_seconds};
 use crate::storm::{Policy, StormMetadata};
 
 /// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
@@ -26,7 +26,7 @@ pub fn status(
     let revision = old.and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision).saturating_add(1);
     let storm = StormStatus {
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
-        closed_at: ending.map(|_| whole_second(now).into()),
+        closed_at: ending.map(|_| whole_seconds(now).into()),
         close_reason: ending.map(Into::into),
         ..storm_status(facts, revision)
     };
@@ -68,8 +68,4 @@ fn closed_condition(ending: Option<CloseReason>, now: Timestamp) -> Condition {
         Some(CloseReason::Superseded) => ("Superseded", "an older open RemediationRequest holds this storm"),
     };
     condition(CLOSED, ending.is_some(), reason, message.to_owned(), now)
-}
-
-fn whole_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

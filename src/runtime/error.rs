@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ledger::LedgerError;
+use crate::metrics::DispositionLabel;
 
 /// The longest that one call may take. Without it a silent API server would hold a call for ever: the client has no timeout of
 /// its own, and its retries of 503 last minutes.
@@ -11,7 +12,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a failure asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// Trying again changes nothing until somebody changes something: say so, retry slowly.
+    /// Trying again changes nothing until somebody changes something: say so. It is tried all the same, with the same back-off,
+    /// because nobody tells when it was changed.
     Terminal,
     /// Decided on an old state: read again, decide again, at once.
     Conflict,
@@ -31,12 +33,12 @@ pub enum ApiError {
         what: String,
     },
     /// An answer, or no connection.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Kube {
         /// What was tried, on what.
         what: String,
         /// What came back.
-        source: Box<kube::Error>,
+        cause: Box<kube::Error>,
     },
 }
 
@@ -47,7 +49,7 @@ pub async fn call<T>(
 ) -> Result<T, ApiError> {
     match tokio::time::timeout(CALL_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(ApiError::Kube { what: what(), source: Box::new(source) }),
+        Ok(Err(cause)) => Err(ApiError::Kube { what: what(), cause: Box::new(cause) }),
         Err(_) => Err(ApiError::Timeout { what: what() }),
     }
 }
@@ -56,7 +58,7 @@ impl ApiError {
     /// The HTTP status of the answer, if there was one.
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::Kube { source, .. } => match source.as_ref() {
+            Self::Kube { cause, .. } => match cause.as_ref() {
                 kube::Error::Api(status) => Some(status.code),
                 _ => None,
             },
@@ -67,7 +69,7 @@ impl ApiError {
     /// Whether the object's namespace is gone or on its way out: nothing can be created there any more (case E4).
     pub fn namespace_is_gone(&self) -> bool {
         match self {
-            Self::Kube { source, .. } => match source.as_ref() {
+            Self::Kube { cause, .. } => match cause.as_ref() {
                 kube::Error::Api(status) => {
                     let causes = status.details.iter().flat_map(|details| &details.causes);
                     let gone = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
@@ -85,7 +87,7 @@ impl ApiError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Timeout { .. } => Disposition::Unavailable,
-            Self::Kube { source, .. } => match source.as_ref() {
+            Self::Kube { cause, .. } => match cause.as_ref() {
                 // The API server answers 500 when an apply has a field that its CRD does not know: no retry mends that.
                 kube::Error::Api(status) if status.message.contains("field not declared in schema") => {
                     Disposition::Terminal
@@ -108,6 +110,17 @@ impl LedgerError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Unavailable(_) => Disposition::Unavailable,
+        }
+    }
+}
+
+impl From<Disposition> for DispositionLabel {
+    fn from(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::Terminal => Self::Terminal,
+            Disposition::Conflict => Self::Conflict,
+            Disposition::Transient => Self::Transient,
+            Disposition::Unavailable => Self::Unavailable,
         }
     }
 }

@@ -192,7 +192,7 @@ fn nothing_counted(epoch: Epoch, now: Timestamp) -> StormMetadata {
         affected_resources: Vec::new(),
         first_seen: opened,
         last_seen: opened,
-        severity: Severity::default(),
+        severity: Severity::Info,
     }
 }
 
@@ -217,7 +217,7 @@ impl Life {
     /// Ends the storm if an ending is due, else says when the next one can be. A boundary belongs to the storm: an ending is due
     /// strictly after it (case A16).
     fn next(&self, facts: Option<&StormMetadata>, policy: &Policy, now: Timestamp) -> Decision {
-        if self.finished && policy.close_on_outcome {
+        if self.finished {
             return Decision::Close(CloseReason::RemediationFinished);
         }
         // A storm is quiet from its last report, or from its opening when it opened with old news.

@@ -12,7 +12,7 @@ use super::{Sample, Severity};
 
 /// What a storm has brought: sets and extremes only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StormState {
+pub struct StormSets {
     seen: HashSet<Digest>,
     resolved: HashSet<Digest>,
     resources: HashSet<Digest>,
@@ -45,7 +45,7 @@ struct Extremes {
     resolvable: bool,
 }
 
-impl StormState {
+impl StormSets {
     /// A storm that begins with occurrences already known to be over.
     pub fn with_resolved(resolved: HashSet<Digest>) -> Self {
         Self { resolved, ..Self::default() }
@@ -121,7 +121,7 @@ impl StormState {
     }
 }
 
-/// See [`StormState::mark`]. Sets only grow, so their sizes tell whether they changed.
+/// See [`StormSets::mark`]. Sets only grow, so their sizes tell whether they changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StormMark(usize, usize, usize, Option<Extremes>);
 

@@ -170,8 +170,13 @@ pub fn to_storm_metadata(object: &api::RemediationRequest) -> Option<StormMetada
     })
 }
 
-/// A count in the signed form that CRDs use.
-fn count(n: usize) -> i64 {
+/// The API's times are whole seconds; so are ours, that equal facts compare equal.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// A count in the signed form that CRDs and gauges use.
+pub fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 

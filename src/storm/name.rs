@@ -65,7 +65,7 @@ mod tests {
     #[case("HighCPUUsage in prod-api", "storm-highcpuusage-in-prod-api-49c7fa04bf58")]
     #[case("HighCPUUsage in production", "storm-highcpuusage-in-production-bb8c4ffb0d70")]
     #[case("PodCrashLoop in prod-api", "storm-podcrashloop-in-prod-api-5cc0824298a6")]
-    fn base_names_match_the_original_design(#[case] pattern: &str, #[case] name: &str) {
+    fn base_names_stay_what_they_are(#[case] pattern: &str, #[case] name: &str) {
         assert_eq!(generate_storm_name_from_pattern(pattern), name);
     }
 

@@ -19,8 +19,6 @@ pub struct Policy {
     pub settle_delay: SignedDuration,
     /// Closed as `MaxAge` when open for longer than this.
     pub max_age: SignedDuration,
-    /// Close when the engine reports its outcome.
-    pub close_on_outcome: bool,
 }
 
 impl Default for Policy {
@@ -34,7 +32,6 @@ impl Default for Policy {
             stale_after: SignedDuration::from_hours(5),
             settle_delay: SignedDuration::from_mins(5),
             max_age: SignedDuration::from_hours(6),
-            close_on_outcome: true,
         }
     }
 }

@@ -147,7 +147,7 @@ pub fn parse_resource_name<'a>(text: &'a str, scope: Option<&'a str>) -> Result<
 }
 
 /// RFC 1123: what a namespace is called.
-fn is_dns_label(text: &str) -> bool {
+pub fn is_dns_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();
     bytes.len() <= 63

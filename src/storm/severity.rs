@@ -1,10 +1,9 @@
 //! Severity with its order: a storm shows the highest it has seen.
 
 /// How bad it is; `Critical` is the greatest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// For the record.
-    #[default]
     Info,
     /// May break.
     Warning,

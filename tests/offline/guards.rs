@@ -35,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("api", &[]),
     ("ledger", &["storm"]),
     ("runtime", &["ledger", "metrics"]),
-    ("metrics", &["runtime"]),
+    ("metrics", &[]),
     ("publish", &["api", "storm", "ledger", "runtime", "metrics"]),
     ("ingest", &["api", "storm", "ledger", "runtime", "metrics", "publish"]),
     ("admin", &["runtime", "metrics", "publish"]),

@@ -128,14 +128,20 @@ fn equal_state_is_never_written() {
 }
 
 #[test]
-fn the_engines_outcome_ends_the_storm_unless_the_policy_says_no() {
+fn the_engines_outcome_ends_the_storm() {
     let finished =
         Projection::Open { metadata: Some(facts(1, 1, 0)), is_storm: false, finished: true, superseded: false };
-    let ledger = open(Some(facts(1, 1, 0)));
-    let closes = |policy: &Policy| decide(&ledger, &finished, policy, OPENED, at(1));
-    assert_eq!(closes(&Policy::default()), Decision::Close(CloseReason::RemediationFinished));
-    let keeps = Policy { close_on_outcome: false, ..Policy::default() };
-    assert!(matches!(closes(&keeps), Decision::Keep(_)));
+    let decision = decide(&open(Some(facts(1, 1, 0))), &finished, &Policy::default(), OPENED, at(1));
+    assert_eq!(decision, Decision::Close(CloseReason::RemediationFinished));
+}
+
+// A14: under a stream of Signals there are always facts that are not written; the ledger keeps them for the end.
+#[test]
+fn an_ending_that_is_due_comes_before_facts_that_are_new() {
+    let now = 6 * 3600 + 1;
+    let decision =
+        decide(&open(Some(facts(9, 9, now))), &shown(Some(facts(8, 8, now))), &Policy::default(), OPENED, at(now));
+    assert_eq!(decision, Decision::Close(CloseReason::MaxAge));
 }
 
 #[rstest]

@@ -51,8 +51,8 @@ fn history() -> impl Strategy<Value = Vec<Observation>> {
     prop::collection::vec(one, 1..20)
 }
 
-fn merged(history: &[Observation]) -> StormState {
-    let mut state = StormState::default();
+fn merged(history: &[Observation]) -> StormSets {
+    let mut state = StormSets::default();
     for observation in history {
         state.merge(observation, |_| false);
     }
@@ -97,11 +97,11 @@ proptest! {
     // C1: what a closed storm holds is never counted again.
     #[test]
     fn held_occurrences_do_not_count(history in history()) {
-        let mut state = StormState::default();
+        let mut state = StormSets::default();
         for observation in &history {
             prop_assert_eq!(state.merge(observation, |_| true).count(), 0);
         }
-        prop_assert_eq!(state, StormState::default());
+        prop_assert_eq!(state, StormSets::default());
     }
 }
 
