@@ -86,6 +86,7 @@ fn metric_of(result: &str) -> String {
 }
 
 // B6, C18: what the schema can tell is refused before anything is stored; the author sees the field at once.
+// E3: severity and state are closed lists, not texts.
 #[tokio::test]
 async fn bad_input_that_the_schema_can_tell_is_refused_by_the_api_server_and_reaches_no_ledger() {
     let world = World::new("bad-schema").await;

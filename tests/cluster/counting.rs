@@ -7,6 +7,7 @@ use super::signals::{firing, signal, table};
 use super::wait::eventually;
 use super::world::{World, accepted, facts, is_storm};
 
+// A28 cannot arise: no request exists beside the storm's, because the first alert's object is the storm's.
 // A1, A4, A5, A6, B7: fifteen Signals, one object from the first on, exact at rest.
 #[tokio::test]
 async fn the_first_signal_of_a_storm_gives_its_remediation_request_at_once() {

@@ -180,6 +180,7 @@ async fn crd_signal_bounds_accept_one_side_and_refuse_the_other() {
     status_writes_obey(&api, "base", &base_status(), &status_rows()).await;
 }
 
+// E10: a spec has strings, numbers and booleans only, so that equality means what it says.
 #[tokio::test]
 async fn crd_signal_spec_does_not_change() {
     let world = World::new("crd-signal-spec").await;

@@ -145,6 +145,7 @@ async fn a_ledger_that_lost_its_memory_lowers_nothing() {
 }
 
 // D4, D5: while the first list is read, the ledger knows less than the cluster; what is shown stays as it is.
+// E12: nothing is decided on a list that is still being read.
 #[tokio::test(start_paused = true)]
 async fn what_the_cluster_shows_is_not_written_before_the_first_list_is_complete() {
     let mut press = Press::published(&[1]).await;

@@ -46,6 +46,7 @@ fn items(items: Vec<Occurrence>) -> SignalSpec {
     SignalSpec { occurrences: Some(items), ..SignalSpec::default() }
 }
 
+// E5, E6: what an alert is about is said by the Signal, and never guessed from its labels.
 // The two shapes are one language: the same occurrence written in either is one occurrence.
 #[test]
 fn both_shapes_give_the_same_occurrence() {
