@@ -70,7 +70,7 @@ impl PublishQueue {
                         }
                         Next::Published(delay) => {
                             backoff.succeeded(&id);
-                            pauses.pause(id, publisher.publish_interval());
+                            pauses.pause(id, publisher.interval);
                             Some(delay)
                         }
                         Next::After(delay) => { backoff.succeeded(&id); Some(delay) }

@@ -1,7 +1,6 @@
 //! One run of one storm: snapshot → projection → decide → carry out.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -18,7 +17,7 @@ use crate::metrics::{Loop, Metrics};
 use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, Disposition};
 use crate::runtime::events::Events;
-use crate::runtime::readiness::Gate;
+use crate::runtime::link::Link;
 use crate::storm::decide::{Decision, LedgerView, Projection, decide};
 use crate::storm::metadata::to_storm_metadata;
 use crate::storm::name::storm_name;
@@ -55,10 +54,8 @@ pub struct Publisher {
     pub listed: watch::Receiver<bool>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
-    /// Closed while storms cannot be published.
-    pub gate: Gate,
-    /// Those storms.
-    pub failing: Mutex<HashSet<StormId>>,
+    /// Told which storms cannot be published, and which can again.
+    pub link: Link<StormId>,
     /// The time.
     pub clock: Clock,
     /// For people.
@@ -117,10 +114,6 @@ pub(super) enum Step {
 }
 
 impl Publisher {
-    pub(super) fn publish_interval(&self) -> Duration {
-        self.interval
-    }
-
     /// Runs a storm once. Its errors end here: logged, counted, and answered with a back-off.
     pub async fn reconcile(&self, id: StormId) -> Next {
         let mut outcome = self.run(id).await;
@@ -136,7 +129,7 @@ impl Publisher {
         }
         match outcome {
             Ok(next) => {
-                self.works(id);
+                self.link.works(&id);
                 next
             }
             Err(error) => {
@@ -146,23 +139,11 @@ impl Publisher {
         }
     }
 
-    fn works(&self, id: StormId) {
-        let mut failing = self.failing();
-        if failing.remove(&id) && failing.is_empty() {
-            self.gate.open();
-        }
-    }
-
     fn fails(&self, id: StormId, error: &PublishError) {
         let disposition = error.disposition();
         self.metrics.failed(Loop::Publish, disposition);
         tracing::warn!(storm = ?id, ?disposition, %error, "publish failed, will be tried again");
-        self.failing().insert(id);
-        self.gate.close(&format!("storms wait: {error}"));
-    }
-
-    fn failing(&self) -> MutexGuard<'_, HashSet<StormId>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.link.failed(id, format!("storms wait: {error}"));
     }
 
     async fn run(&self, id: StormId) -> Result<Next, PublishError> {

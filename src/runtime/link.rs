@@ -1,4 +1,4 @@
-//! Whether the watches of one resource reach the API server, told by a gate.
+//! Whether all parts of something work, told by one gate: the watches of one resource, the storms that are published.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -15,48 +15,50 @@ use super::readiness::Gate;
 
 /// See the module. Clones are one.
 #[derive(Clone)]
-pub struct Link {
+pub struct Link<Part = usize> {
     gate: Gate,
-    /// The parts of the watch that fail, and why.
-    failing: Arc<Mutex<BTreeMap<usize, String>>>,
+    /// The parts that fail, and why.
+    failing: Arc<Mutex<BTreeMap<Part, String>>>,
 }
 
-impl Link {
+impl<Part: Ord> Link<Part> {
     /// A link of which nothing bad is known; `gate` is open.
     pub fn new(gate: Gate) -> Self {
         Self { gate, failing: Arc::default() }
     }
 
     /// This part fails.
-    pub fn failed(&self, part: usize, why: String) {
+    pub fn failed(&self, part: Part, why: String) {
         let mut failing = self.lock();
         failing.insert(part, why);
         self.tell(&failing);
     }
 
     /// This part works.
-    pub fn works(&self, part: usize) {
+    pub fn works(&self, part: &Part) {
         let mut failing = self.lock();
-        if failing.remove(&part).is_some() {
+        if failing.remove(part).is_some() {
             self.tell(&failing);
         }
     }
 
-    fn is_failing(&self, part: usize) -> bool {
-        self.lock().contains_key(&part)
+    fn is_failing(&self, part: &Part) -> bool {
+        self.lock().contains_key(part)
     }
 
-    fn tell(&self, failing: &BTreeMap<usize, String>) {
+    fn tell(&self, failing: &BTreeMap<Part, String>) {
         match failing.values().next() {
             Some(why) => self.gate.close(why),
             None => self.gate.open(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Part, String>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl Link {
     /// Tries, after each `wake` and until this part works, whether a watch would start. A watch that goes on after a failure says
     /// nothing before something happens in the cluster: without this, a quiet cluster would never be ready again.
     pub async fn probe<K>(self, part: usize, api: Api<K>, wake: Arc<Notify>)
@@ -66,11 +68,11 @@ impl Link {
         loop {
             wake.notified().await;
             let mut failures = 0;
-            while self.is_failing(part) {
+            while self.is_failing(&part) {
                 failures += 1;
                 tokio::time::sleep(delay(failures)).await;
                 if watch_starts(&api).await.is_ok() {
-                    self.works(part);
+                    self.works(&part);
                 }
             }
         }

@@ -64,7 +64,7 @@ impl Watch {
                     Ok(event) => {
                         // Init says that a list will be tried, not that the API server answers.
                         if !matches!(event, watcher::Event::Init) {
-                            link.works(part);
+                            link.works(&part);
                         }
                         Some((part, event))
                     }

@@ -16,6 +16,7 @@ use stormfold::publish::{
 };
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
+use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
@@ -163,8 +164,7 @@ impl Default for Press {
             requests: requests.clone(),
             listed: is_listed,
             rewatch: rewatch.clone(),
-            gate: Readiness::default().open_gate("publish"),
-            failing: std::sync::Mutex::default(),
+            link: Link::new(Readiness::default().open_gate("publish")),
             clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
             events: events(server.client(), &metrics).0,
             metrics: metrics.clone(),
