@@ -1,6 +1,5 @@
 //! The composition root: wires the rooms together and decides nothing.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::ingest::Ingest;
 use crate::ingest::receipt::{Board, write_receipts};
 use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
+use crate::ledger::redis::RedisLedger;
 use crate::metrics::{Metrics, WatchedResource};
 use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
 use crate::runtime::clock::Clock;
@@ -24,8 +24,7 @@ use crate::runtime::events::events;
 use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
-use crate::settings::{LedgerKind, RunSettings};
-use crate::storm::DigestKey;
+use crate::settings::RunSettings;
 
 /// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
 /// latest; shorter calls have a bound of their own.
@@ -90,8 +89,10 @@ fn start(
 ) {
     let metrics = Metrics::default();
     let readiness = Readiness::default();
-    let ledger: Arc<dyn Ledger> = match settings.ledger {
-        LedgerKind::Memory => Arc::new(MemoryLedger::default()),
+    let rewatch = Arc::new(Notify::new());
+    let ledger: Arc<dyn Ledger> = match settings.redis() {
+        None => Arc::new(MemoryLedger::default()),
+        Some(redis) => Arc::new(RedisLedger::new(redis, rewatch.clone(), metrics.clone())),
     };
     let watch = |resource| watch(resource, settings, &readiness, &metrics);
     let signals = watch(WatchedResource::Signals);
@@ -104,7 +105,6 @@ fn start(
     let projections = Arc::new(Projections::default());
     let openings = Arc::new(Openings::default());
     let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
-    let rewatch = Arc::new(Notify::new());
     let publisher = Arc::new(Publisher {
         ledger: ledger.clone(),
         projections: projections.clone(),
@@ -130,8 +130,8 @@ fn start(
         rewatch,
         listed: listed_sender,
         policy: settings.policy(),
-        key: digest_key(),
         merge_gate: readiness.open_gate("merge"),
+        ledger_gate: readiness.open_gate("ledger"),
         clock: clock.clone(),
         events,
         metrics: metrics.clone(),
@@ -154,13 +154,4 @@ fn watch(resource: WatchedResource, settings: &RunSettings, readiness: &Readines
         link: Link::new(readiness.open_gate(resource.plural())),
         metrics: metrics.clone(),
     }
-}
-
-/// A key for the memory ledger: random, and as short-lived as the ledger.
-fn digest_key() -> DigestKey {
-    let mut secret = [0; 16];
-    for half in secret.chunks_exact_mut(8) {
-        half.copy_from_slice(&RandomState::new().hash_one(()).to_ne_bytes());
-    }
-    DigestKey::new(secret)
 }

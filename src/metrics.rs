@@ -1,5 +1,7 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
+mod ledger;
+
 use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -8,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 
 /// What became of a Signal at intake.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
@@ -154,6 +158,7 @@ pub struct Metrics {
     pub writes: Family<WriteLabels, Counter>,
     pub watch_failures: Family<WatchLabels, Counter>,
     pub failures: Family<FailureLabels, Counter>,
+    pub ledger: LedgerMetrics,
 }
 
 impl Default for Metrics {
@@ -181,6 +186,7 @@ impl Default for Metrics {
             "From the first unpublished change of a storm to its publication",
             publish_seconds.clone(),
         );
+        let ledger = LedgerMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             signals,
@@ -193,6 +199,7 @@ impl Default for Metrics {
             writes,
             watch_failures,
             failures,
+            ledger,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::ledger::redis::RedisSettings;
 use crate::storm::Policy;
 use crate::storm::resource::is_dns_label;
 
@@ -40,6 +41,8 @@ impl Cli {
 pub enum LedgerKind {
     /// In this process: one replica, rebuilt after a restart.
     Memory,
+    /// In Redis 7.0 or newer: shared by replicas, survives restarts.
+    Redis,
 }
 
 /// How logs are written.
@@ -57,6 +60,9 @@ pub struct RunSettings {
     /// Where storm state is merged.
     #[arg(long, env = "STORMFOLD_LEDGER", default_value = "memory")]
     pub ledger: LedgerKind,
+    /// Where Redis is, for `--ledger redis`: redis://HOST:PORT/DATABASE, or rediss:// for TLS. One database per installation.
+    #[arg(long, env = "STORMFOLD_REDIS_URL", required_if_eq("ledger", "redis"))]
+    redis_url: Option<String>,
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
@@ -101,6 +107,12 @@ impl RunSettings {
             ));
         }
         Ok(())
+    }
+
+    /// Where Redis is, when it keeps the ledger.
+    pub fn redis(&self) -> Option<RedisSettings> {
+        let url = self.redis_url.clone().filter(|_| self.ledger == LedgerKind::Redis)?;
+        Some(RedisSettings { url })
     }
 
     /// The namespaces to watch; none: all. An empty name is none, so that a template with an optional value may leave it empty.

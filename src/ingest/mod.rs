@@ -1,6 +1,7 @@
 //! Signals in: watch, intake, merge, receipt. The API server is the buffer: while the ledger does not answer, nothing is read.
 
 mod arrival;
+mod beginning;
 pub mod intake;
 mod merge;
 mod opening;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::ledger::{Ledger, NOTHING_SHOWN};
+use crate::ledger::Ledger;
 use crate::publish::{Apply, Openings, Projections};
 use crate::storm::{Epoch, Opening, StormId, StormKey};
 
@@ -46,7 +46,7 @@ impl Opener {
                 Some(open) => {
                     if objects.iter().any(|object| object.spec.epoch == open) {
                         // Its object is there: should it be missing later, somebody deleted it.
-                        self.ledger.ack(StormId { key, epoch: open }, NOTHING_SHOWN).await?;
+                        self.ledger.mark_published(StormId { key, epoch: open }).await?;
                     }
                     self.openings.offer(StormId { key, epoch: open }, opening);
                     return Ok(open);

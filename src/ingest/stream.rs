@@ -1,7 +1,9 @@
 //! The watch on Signals, consumed as a stream: chunk by chunk into the ledger. Nothing is read while the ledger does not answer.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -10,12 +12,13 @@ use kube::{Client, Resource};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::IngestError;
 use super::arrival::{Arrival, arrive};
 use super::merge::{Merger, Waiting};
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Apply, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
@@ -25,7 +28,7 @@ use crate::runtime::guarded::Guarded;
 use crate::runtime::readiness::Gate;
 use crate::runtime::watch::Watch;
 use crate::storm::metadata::count;
-use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
+use crate::storm::{Observation, Policy, Rejection, SignalRef};
 
 /// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
 /// some 100 bytes per occurrence.
@@ -49,10 +52,10 @@ pub struct Ingest {
     pub listed: watch::Sender<bool>,
     /// How Signals group.
     pub policy: Policy,
-    /// For the identity of occurrences.
-    pub key: DigestKey,
     /// Closed while Signals cannot be merged.
     pub merge_gate: Gate,
+    /// Closed while the ledger does not answer, or is being rebuilt.
+    pub ledger_gate: Gate,
     /// The time.
     pub clock: Clock,
     /// For people.
@@ -60,6 +63,10 @@ pub struct Ingest {
     /// For machines.
     pub metrics: Metrics,
 }
+
+/// The longest that a chunk waits before it is tried again. The API server and the ledger serve nobody else of ours meanwhile, so one
+/// try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The part of ingest that lasts as long as one watch.
 #[derive(Default)]
@@ -79,7 +86,8 @@ impl Ingest {
         }
         while !stop.is_cancelled() {
             self.listed.send_replace(false);
-            let (policy, key) = (self.policy.clone(), self.key);
+            let Some(key) = self.begin(&stop).await else { return };
+            let policy = self.policy.clone();
             let mut chunks = watch
                 .events::<Guarded<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
@@ -93,7 +101,11 @@ impl Ingest {
                         tracing::info!("reading all Signals again");
                         break;
                     }
-                    Some(chunk) = chunks.next() => self.take(&merger, chunk, &mut listing, &watch, &stop).await,
+                    Some(chunk) = chunks.next() => {
+                        if self.take(&merger, chunk, &mut listing, &watch, &stop).await.is_break() {
+                            break;
+                        }
+                    }
                 }
             }
         }
@@ -123,7 +135,7 @@ impl Ingest {
         listing: &mut Listing,
         watch: &Watch,
         stop: &CancellationToken,
-    ) {
+    ) -> ControlFlow<()> {
         let mut pending: HashMap<usize, Vec<Observation>> = HashMap::new();
         for arrival in chunk {
             match arrival {
@@ -134,10 +146,10 @@ impl Ingest {
                 Arrival::Rejected(signal, rejection) => self.reject(signal, rejection),
                 Arrival::ListEnds(part) => {
                     let listed = pending.remove(&part).unwrap_or_default();
-                    self.merge_all(merger, part, listed, listing, stop).await;
+                    self.merge_all(merger, part, listed, listing, stop).await?;
                     listing.incomplete.remove(&part);
                     let waited = listing.waiting.remove(&part).unwrap_or_default().into_values().collect();
-                    self.merge_all(merger, part, waited, listing, stop).await;
+                    self.merge_all(merger, part, waited, listing, stop).await?;
                     if listing.incomplete.is_empty() {
                         self.list_is_complete(watch).await;
                     }
@@ -146,11 +158,13 @@ impl Ingest {
             }
         }
         for (part, observations) in pending {
-            self.merge_all(merger, part, observations, listing, stop).await;
+            self.merge_all(merger, part, observations, listing, stop).await?;
         }
+        ControlFlow::Continue(())
     }
 
-    /// Merges, and does nothing else until it is merged: what this loop does not read, the API server keeps.
+    /// Merges, and does nothing else until it is merged: what this loop does not read, the API server keeps. Breaks off when the
+    /// ledger may have lost something: all Signals must be read again, with digests of its new key.
     async fn merge_all(
         &self,
         merger: &Merger,
@@ -158,9 +172,9 @@ impl Ingest {
         mut pending: Vec<Observation>,
         listing: &mut Listing,
         stop: &CancellationToken,
-    ) {
+    ) -> ControlFlow<()> {
         if pending.is_empty() {
-            return;
+            return ControlFlow::Continue(());
         }
         self.board.merged_something();
         let mut backoff = Backoff::default();
@@ -168,14 +182,17 @@ impl Ingest {
             let waiting = listing.incomplete.contains(&part).then(|| listing.waiting.entry(part).or_default());
             let Err(error) = merger.merge(&mut pending, waiting, self.clock.now()).await else {
                 self.merge_gate.open();
-                return;
+                return ControlFlow::Continue(());
             };
             let disposition = error.disposition();
             self.metrics.failed(Loop::Ingest, disposition);
             tracing::warn!(?disposition, %error, waiting = pending.len(), "Signals are not merged yet, will be tried again");
             self.merge_gate.close(&format!("Signals wait: {error}"));
-            if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()))).await.is_none() {
-                return;
+            if matches!(error, IngestError::Ledger(LedgerError::Lost(_))) {
+                return ControlFlow::Break(());
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()).min(LONGEST_WAIT))).await.is_none() {
+                return ControlFlow::Break(());
             }
         }
     }
@@ -183,6 +200,7 @@ impl Ingest {
     async fn list_is_complete(&self, watch: &Watch) {
         self.listed.send_replace(true);
         watch.gate.open();
+        self.ledger_gate.open();
         // Runs that waited for the list.
         for id in self.projections.open() {
             self.requests.now(id);

@@ -3,24 +3,32 @@
 //! A restart loses it, and watching the Signals again rebuilds it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Closing, Ledger, LedgerError, Merge, Snapshot};
+use super::{Begun, Closing, DEDUP_HORIZON, Ledger, LedgerError, Memory, Merge, Snapshot, Version};
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::merge::{News, StormSets};
-use crate::storm::{Digest, Epoch, Observation, StormId, StormKey, StormMetadata};
-
-/// How long a closed storm's occurrences are remembered after it last met one of them: longer than Alertmanager's default repeat
-/// interval of 4 h, so that an alert that simply goes on firing opens nothing.
-pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
+use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata};
 
 /// See the module.
-#[derive(Default)]
 pub struct MemoryLedger {
+    /// Random, and as short-lived as the ledger.
+    key: DigestKey,
     records: Mutex<Records>,
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        let mut secret = [0; 16];
+        for half in secret.chunks_exact_mut(8) {
+            half.copy_from_slice(&RandomState::new().hash_one(()).to_ne_bytes());
+        }
+        Self { key: DigestKey::new(secret), records: Mutex::default() }
+    }
 }
 
 #[derive(Default)]
@@ -36,6 +44,10 @@ struct Records {
 const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 impl Records {
+    fn open_storm(&mut self, id: StormId) -> Option<&mut OpenStorm> {
+        self.keys.get_mut(&id.key)?.open.as_mut().filter(|storm| storm.epoch == id.epoch)
+    }
+
     /// Forgets what is past the dedup horizon. Called where the memory grows, and only there.
     fn sweep(&mut self, now: Timestamp) {
         if self.swept.is_some_and(|swept| now.duration_since(swept) < SWEEP_INTERVAL) {
@@ -155,6 +167,11 @@ impl KeyRecord {
     }
 }
 
+/// The number alone tells one state from another; `merged` is the same number, since every merge of this ledger is ours.
+fn version(number: u64) -> Version {
+    Version { merged: number, ..Version::default() }
+}
+
 impl MemoryLedger {
     /// No method panics while it holds the lock, so a poisoned lock still guards a whole state.
     fn records(&self) -> MutexGuard<'_, Records> {
@@ -164,6 +181,10 @@ impl MemoryLedger {
 
 #[async_trait]
 impl Ledger for MemoryLedger {
+    async fn begin(&self) -> Result<Begun, LedgerError> {
+        Ok(Begun { key: self.key, memory: Memory::Kept })
+    }
+
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
         let Records { keys, version, .. } = &mut *self.records();
         let merge = |(key, observations): &(StormKey, Vec<Observation>)| match keys.get_mut(key) {
@@ -234,7 +255,7 @@ impl Ledger for MemoryLedger {
 
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
         let records = self.records();
-        let unknown = Snapshot { view: LedgerView::Unknown, version: 0, dirty_since: None };
+        let unknown = Snapshot { view: LedgerView::Unknown, version: Version::default(), dirty_since: None };
         let Some(record) = records.keys.get(&id.key) else { return Ok(unknown) };
         if let Some(storm) = record.open.as_ref().filter(|storm| storm.epoch == id.epoch) {
             let view = LedgerView::Open {
@@ -242,7 +263,7 @@ impl Ledger for MemoryLedger {
                 resolvable: storm.state.resolvable(),
                 published: storm.published,
             };
-            return Ok(Snapshot { view, version: storm.version, dirty_since: storm.dirty_since });
+            return Ok(Snapshot { view, version: version(storm.version), dirty_since: storm.dirty_since });
         }
         let closing = record.closing.iter().find(|storm| storm.epoch == id.epoch);
         if closing.is_none() && record.last_closed.is_none_or(|last| id.epoch > last) {
@@ -252,29 +273,35 @@ impl Ledger for MemoryLedger {
             metadata: closing.and_then(|storm| storm.metadata.clone()),
             reason: closing.map(|storm| storm.reason),
         };
-        Ok(Snapshot { view, version: 0, dirty_since: None })
+        Ok(Snapshot { view, version: Version::default(), dirty_since: None })
     }
 
-    async fn ack(&self, id: StormId, version: u64) -> Result<bool, LedgerError> {
+    async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {
+        if let Some(storm) = self.records().open_storm(id) {
+            storm.published = true;
+        }
+        Ok(())
+    }
+
+    async fn ack(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError> {
         let mut records = self.records();
-        let storm = records.keys.get_mut(&id.key).and_then(|record| record.open.as_mut());
-        let Some(storm) = storm.filter(|storm| storm.epoch == id.epoch) else { return Ok(true) };
+        let Some(storm) = records.open_storm(id) else { return Ok(true) };
         storm.published = true;
-        storm.unpublished.retain(|(changed, _)| *changed > version);
-        storm.dirty_since.take_if(|_| storm.version == version);
+        storm.unpublished.retain(|(changed, _)| *changed > snapshot.version.merged);
+        storm.dirty_since.take_if(|_| version(storm.version) == snapshot.version);
         Ok(storm.dirty_since.is_none())
     }
 
     async fn close(
         &self,
         id: StormId,
-        version: u64,
+        snapshot: &Snapshot,
         reason: CloseReason,
         now: Timestamp,
     ) -> Result<Closing, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(Closing::Changed) };
-        if record.open.as_ref().is_none_or(|storm| storm.version != version) {
+        if record.open.as_ref().is_none_or(|storm| version(storm.version) != snapshot.version) {
             return Ok(Closing::Changed);
         }
         let Some(storm) = record.take_open(id.epoch) else { return Ok(Closing::Changed) };
@@ -328,8 +355,8 @@ mod tests {
         let id = StormId { key: signal.key, epoch: 7 };
         ledger.open(id, "X in prod", time(0)).await.unwrap();
         ledger.merge(&[(id.key, vec![signal])], time(0)).await.unwrap();
-        let version = ledger.snapshot(id).await.unwrap().version;
-        ledger.close(id, version, CloseReason::Quiet, time(1)).await.unwrap();
+        let snapshot = ledger.snapshot(id).await.unwrap();
+        ledger.close(id, &snapshot, CloseReason::Quiet, time(1)).await.unwrap();
         let other = StormId { key: StormKey::new("web", "Y in web"), epoch: 7 };
         let horizon = 6 * 3600;
         ledger.open(other, "Y in web", time(1 + horizon)).await.unwrap();

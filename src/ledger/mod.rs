@@ -2,22 +2,65 @@
 //!
 //! One contract, whatever keeps the state. `memory` is its executable specification and the embedded default of one replica.
 
-#[cfg(test)]
-mod contract;
 pub mod memory;
+pub mod redis;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{Digest, Epoch, Observation, StormId, StormKey};
+use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+
+/// How long at least a closed storm's occurrences are remembered after one of them was last met: longer than Alertmanager's default
+/// repeat interval of 4 h, so that an alert that simply goes on firing opens nothing.
+pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
 
 /// Why a ledger did not do what it was asked. The call may have had its effect: every call is safe to repeat.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
     /// It does not answer, or not in time.
     #[error("the ledger does not answer: {0}")]
     Unavailable(String),
+    /// It has no room for more. What frees room still works.
+    #[error("the ledger is full: {0}")]
+    Full(String),
+    /// It answers and must not be used as it is set up; says what to change.
+    #[error("the ledger cannot be used: {0}")]
+    Refused(String),
+    /// It may have lost what it was told: `begin`, and read all Signals again.
+    #[error("the ledger may have lost storms: {0}")]
+    Lost(String),
+}
+
+/// What a ledger says when it is asked to begin.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// For the digests of everything that is merged from now on.
+    pub key: DigestKey,
+    /// What became of what was in it.
+    pub memory: Memory,
+}
+
+/// What a ledger still knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// All that this process saw acknowledged.
+    Kept,
+    /// Perhaps not all of it: it was restarted, or another server took its place.
+    Doubtful,
+    /// Nothing.
+    Empty,
+}
+
+/// Tells one state of a storm from any other state of it. What is in it is the ledger's own business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// A number or a text that changes with the state.
+    mark: Box<str>,
+    /// How much of what this process has merged is in it.
+    merged: u64,
+    /// How many names that were not published before are in it.
+    names: usize,
 }
 
 /// What became of the observations of one key.
@@ -45,13 +88,10 @@ pub struct Snapshot {
     /// What `decide` looks at.
     pub view: LedgerView,
     /// Tells this state from any other state of the same storm.
-    pub version: u64,
+    pub version: Version,
     /// When the first change came that is not published.
     pub dirty_since: Option<Timestamp>,
 }
-
-/// To `ack`: the object exists, and shows nothing of what has joined.
-pub const NOTHING_SHOWN: u64 = 0;
 
 /// What became of a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +105,10 @@ pub enum Closing {
 /// The ledger. Every method is atomic for one key, and safe to repeat.
 #[async_trait]
 pub trait Ledger: Send + Sync {
+    /// Called before all Signals are read, again and again until it succeeds. A ledger that may have lost something refuses
+    /// everything else until then: nothing is closed on half of what there was.
+    async fn begin(&self) -> Result<Begun, LedgerError>;
+
     /// Joins observations, batch by batch; one batch has the observations of one key. What a closed storm of the key holds is
     /// not counted again.
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError>;
@@ -91,15 +135,18 @@ pub trait Ledger: Send + Sync {
     /// The state of a storm.
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError>;
 
-    /// Says that the snapshot of this version is in the cluster. True when nothing came since.
-    async fn ack(&self, id: StormId, version: u64) -> Result<bool, LedgerError>;
+    /// Says that the object of a storm exists, whatever it shows.
+    async fn mark_published(&self, id: StormId) -> Result<(), LedgerError>;
 
-    /// Closes a storm if it is still at this version. It holds its occurrences from then on, and its final facts are kept until
-    /// it is settled.
+    /// Says that this snapshot is in the cluster. True when nothing came since.
+    async fn ack(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError>;
+
+    /// Closes a storm if it is still as in this snapshot. It holds its occurrences from then on, and its final facts are kept
+    /// until it is settled.
     async fn close(
         &self,
         id: StormId,
-        version: u64,
+        snapshot: &Snapshot,
         reason: CloseReason,
         now: Timestamp,
     ) -> Result<Closing, LedgerError>;
@@ -108,7 +155,8 @@ pub trait Ledger: Send + Sync {
     async fn settle(&self, id: StormId) -> Result<(), LedgerError>;
 
     /// The object of a storm was deleted by hand: the storm is over, and what the object showed counts as handled. True when
-    /// something had joined that no object showed: it is let go, to be merged again from its Signals.
+    /// something is let go, to be merged again from its Signals: what had joined and no object showed, or, where that cannot be
+    /// told from the rest, everything (then the Signals' receipts say what is handled).
     async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError>;
 
     /// Drops a storm and what it holds, to be merged again from its Signals.

@@ -11,7 +11,7 @@ use super::projections::storm_id;
 use super::reconcile::{Next, PublishError, Publisher, SHORTLY, Step, has_storm_condition};
 use super::render;
 use crate::api::RemediationRequest;
-use crate::ledger::{Closing, NOTHING_SHOWN, Snapshot};
+use crate::ledger::{Closing, Snapshot};
 use crate::metrics::{ApiWrite, WriteResult};
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView, WriteReason};
 use crate::storm::metadata::from_storm_metadata;
@@ -30,13 +30,13 @@ impl Publisher {
             Decision::Adopt => self.adopt(id, now).await,
             Decision::Write(reason, facts) => self.write(id, reason, &facts, snapshot, now).await,
             Decision::Keep(until) => {
-                self.ledger.ack(id, snapshot.version).await?;
+                self.ledger.ack(id, snapshot).await?;
                 self.receipts.release(id);
                 // Endings are due strictly after their time.
                 let delay = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 Ok(Step::End(Next::After(delay + Duration::from_millis(1))))
             }
-            Decision::Close(reason) => match self.ledger.close(id, snapshot.version, reason, now).await? {
+            Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, now).await? {
                 Closing::Closed => Ok(Step::Again),
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
@@ -96,7 +96,7 @@ impl Publisher {
         self.openings.offer(id, &Arc::new(Opening::of(&object)));
         match self.ledger.open(id, &object.spec.pattern, now).await? {
             Some(epoch) if epoch == id.epoch => {
-                self.ledger.ack(id, NOTHING_SHOWN).await?;
+                self.ledger.mark_published(id).await?;
                 tracing::info!(storm = ?id, name = object.name_any(), "storm adopted from the cluster");
                 Ok(Step::Again)
             }
@@ -119,7 +119,7 @@ impl Publisher {
     ) -> Result<Step, PublishError> {
         let Some(object) = self.projections.get(id) else { return Ok(Step::Again) };
         let Some(written) = self.apply_status(id, &object, facts, None, now).await? else { return Ok(Step::Again) };
-        self.ledger.ack(id, snapshot.version).await?;
+        self.ledger.ack(id, snapshot).await?;
         if let Some(since) = snapshot.dirty_since {
             self.metrics.publish_seconds.observe(self.clock.now().duration_since(since).as_secs_f64());
         }
@@ -175,7 +175,7 @@ impl Publisher {
                 self.metrics.wrote(write, WriteResult::Gone);
                 self.projections.remove(id);
                 // It was there: if the ledger did not know, it knows now, and a missing object means deleted by hand.
-                self.ledger.ack(id, NOTHING_SHOWN).await?;
+                self.ledger.mark_published(id).await?;
                 Ok(None)
             }
             Err(error) => {

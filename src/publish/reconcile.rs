@@ -25,6 +25,8 @@ use crate::storm::{Opening, Policy, StormId};
 
 /// How soon to look again at something that another run, or the receipt writer, is about to finish.
 pub(super) const SHORTLY: Duration = Duration::from_millis(200);
+/// How soon a run is tried again that the ledger did not answer.
+const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// create, write, close, write the end, and once more for each that met a newer object: more steps than that is a fault of ours,
 /// and the back-off is the right place for it.
 const MAX_STEPS: usize = 12;
@@ -134,7 +136,8 @@ impl Publisher {
             }
             Err(error) => {
                 self.fails(id, &error);
-                Next::Failed
+                // An outage of the ledger is everybody's, and is over for everybody at once: no storm waits longer for having failed often.
+                if matches!(error, PublishError::Ledger(_)) { Next::After(LEDGER_RETRY) } else { Next::Failed }
             }
         }
     }

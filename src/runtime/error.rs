@@ -109,7 +109,9 @@ impl LedgerError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable(_) => Disposition::Unavailable,
+            Self::Unavailable(_) | Self::Full(_) => Disposition::Unavailable,
+            Self::Refused(_) => Disposition::Terminal,
+            Self::Lost(_) => Disposition::Transient,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The one place that says what happens next to a storm. Pure: the clock is an argument.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::metadata::StormMetadata;
 use super::{Epoch, Policy, Severity};
 
 /// Why a storm was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CloseReason {
     /// Nothing fires any more, and the settle delay is over.
     Resolved,

@@ -17,6 +17,11 @@ impl StormKey {
         Self(hash.finalize().into())
     }
 
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// 64 lower-case hexadecimal characters, as in `spec.stormKey`.
     pub fn to_hex(self) -> String {
         self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {

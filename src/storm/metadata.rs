@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::decide::CloseReason;
 use super::name::{sanitize_label_value, storm_name};
@@ -12,9 +13,9 @@ use super::{Epoch, Sample, Severity, StormKey};
 use crate::api;
 
 /// What a storm has brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StormMetadata {
-    /// What is grouped.
+    /// What is grouped; empty where a ledger cannot tell.
     pub pattern: String,
     /// Distinct occurrences that fired.
     pub alert_count: usize,
@@ -41,7 +42,7 @@ impl StormMetadata {
         let firing = if unseen == 0 { self.firing } else { other.firing.min(self.firing + unseen) };
         let sample = self.affected_resources.iter().chain(&other.affected_resources).map(String::as_str);
         Self {
-            pattern: self.pattern.clone(),
+            pattern: if self.pattern.is_empty() { &other.pattern } else { &self.pattern }.clone(),
             alert_count: self.alert_count.max(other.alert_count),
             firing,
             affected_count: self.affected_count.max(other.affected_count),

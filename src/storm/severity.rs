@@ -1,7 +1,9 @@
 //! Severity with its order: a storm shows the highest it has seen.
 
+use serde::{Deserialize, Serialize};
+
 /// How bad it is; `Critical` is the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Severity {
     /// For the record.
     Info,
@@ -11,4 +13,26 @@ pub enum Severity {
     Error,
     /// Somebody is woken.
     Critical,
+}
+
+impl Severity {
+    /// Its place in the order, from 0.
+    pub fn rank(self) -> i64 {
+        match self {
+            Self::Info => 0,
+            Self::Warning => 1,
+            Self::Error => 2,
+            Self::Critical => 3,
+        }
+    }
+
+    /// The severity of this rank, or the nearest.
+    pub fn from_rank(rank: i64) -> Self {
+        match rank {
+            ..=0 => Self::Info,
+            1 => Self::Warning,
+            2 => Self::Error,
+            3.. => Self::Critical,
+        }
+    }
 }

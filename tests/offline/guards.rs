@@ -33,7 +33,7 @@ fn the_crds_folder_is_what_the_program_prints() {
 const ARROWS: [(&str, &[&str]); 8] = [
     ("storm", &["api"]),
     ("api", &[]),
-    ("ledger", &["storm"]),
+    ("ledger", &["storm", "metrics"]),
     ("runtime", &["ledger", "metrics"]),
     ("metrics", &[]),
     ("publish", &["api", "storm", "ledger", "runtime", "metrics"]),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stormfold::ingest::Ingest;
 use stormfold::ingest::receipt::Board;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Closing, Ledger, LedgerError, Merge, Snapshot};
+use stormfold::ledger::{Begun, Closing, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::publish::watch_projections;
 use stormfold::runtime::clock::Clock;
@@ -21,7 +21,7 @@ use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Scope, pattern};
-use stormfold::storm::{Digest, DigestKey, Epoch, Observation, Policy, StormId, StormKey};
+use stormfold::storm::{Digest, Epoch, Observation, Policy, StormId, StormKey};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -40,6 +40,9 @@ struct Flaky {
 
 #[async_trait]
 impl Ledger for Flaky {
+    async fn begin(&self) -> Result<Begun, LedgerError> {
+        self.inner.begin().await
+    }
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
         if !self.down.load(Ordering::Relaxed) {
             return self.inner.merge(batches, now).await;
@@ -74,17 +77,20 @@ impl Ledger for Flaky {
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
         self.inner.snapshot(id).await
     }
-    async fn ack(&self, id: StormId, version: u64) -> Result<bool, LedgerError> {
-        self.inner.ack(id, version).await
+    async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {
+        self.inner.mark_published(id).await
+    }
+    async fn ack(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError> {
+        self.inner.ack(id, snapshot).await
     }
     async fn close(
         &self,
         id: StormId,
-        version: u64,
+        snapshot: &Snapshot,
         reason: CloseReason,
         now: Timestamp,
     ) -> Result<Closing, LedgerError> {
-        self.inner.close(id, version, reason, now).await
+        self.inner.close(id, snapshot, reason, now).await
     }
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.settle(id).await
@@ -116,8 +122,8 @@ fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard 
         rewatch: press.rewatch.clone(),
         listed: press.listed.clone(),
         policy: Policy::default(),
-        key: DigestKey::new([7; 16]),
         merge_gate: readiness.open_gate("merge"),
+        ledger_gate: readiness.open_gate("ledger"),
         clock: Clock::new(|| at(0)),
         events: events(client.clone(), &press.metrics).0,
         metrics: press.metrics.clone(),

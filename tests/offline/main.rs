@@ -12,6 +12,7 @@
 
 mod bounds;
 mod closing;
+mod contract;
 mod faults;
 mod guards;
 mod ingesting;
@@ -19,4 +20,6 @@ mod pacing;
 mod press;
 mod publishing;
 mod receipts;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
 mod script;

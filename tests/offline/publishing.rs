@@ -248,7 +248,7 @@ async fn an_object_that_only_the_cache_has_lost_is_not_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_whose_object_cannot_be_looked_up_is_not_forgotten() {
     let mut press = Press::with(&[1]).await;
-    press.ledger.ack(storm(), 0).await.unwrap();
+    press.ledger.mark_published(storm()).await.unwrap();
     press.openings.remove(storm());
     assert_eq!(press.run(storm(), vec![]).await, Next::Failed);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Closing, Ledger, Merge};
-use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::merge::tests::observation;
-use crate::storm::{Epoch, Observation, Report, Severity, StormId, StormKey};
+use stormfold::ledger::memory::MemoryLedger;
+use stormfold::ledger::{Closing, Ledger, Merge, Snapshot};
+use stormfold::storm::decide::{CloseReason, LedgerView};
+use stormfold::storm::{Epoch, Observation, Opening, Refused, Report, Severity, SignalRef, StormId, StormKey};
 
 /// One step of a history.
 #[derive(Clone, Debug)]
@@ -45,8 +45,9 @@ fn key() -> StormKey {
     StormKey::new("prod", "X in prod")
 }
 
+/// Far in the future: a server's keys expire by its own clock, and none may in the middle of a history.
 fn now(step: usize) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + i64::try_from(step).unwrap()).unwrap()
+    Timestamp::from_second(4_100_000_000 + i64::try_from(step).unwrap()).unwrap()
 }
 
 fn signal(reports: &[(i64, bool)]) -> Observation {
@@ -55,7 +56,31 @@ fn signal(reports: &[(i64, bool)]) -> Observation {
         firing: *firing,
         resource: Some((uid % 7, format!("Pod/p{}", uid % 7).into())),
     };
-    observation(reports.iter().map(report).collect(), (5, 9), Severity::Warning)
+    let opening = Opening {
+        object_namespace: "prod".into(),
+        pattern: "X in prod".into(),
+        signal_name: "X".into(),
+        source_kind: None,
+        namespace: "prod".into(),
+        cluster: None,
+        severity: Severity::Warning,
+        group_labels: BTreeMap::new(),
+        policy: "default".into(),
+    };
+    Observation {
+        signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
+        key: opening.key(),
+        opening: Arc::new(opening),
+        severity: Severity::Warning,
+        resolvable: false,
+        first_seen: now(5),
+        last_seen: now(9),
+        reports: reports.iter().map(report).collect(),
+        refused: Refused::default(),
+        clamped: 0,
+        told: false,
+        receipt: None,
+    }
 }
 
 /// The model: which storm counted each occurrence, and which occurrences are known to be over.
@@ -68,7 +93,7 @@ struct Model {
     over: BTreeSet<i64>,
     /// Occurrences that no acknowledged snapshot had, and the change that brought them.
     unpublished: Vec<(usize, i64)>,
-    snapshot: Option<(StormId, u64)>,
+    snapshot: Option<(StormId, Snapshot)>,
     changes: usize,
     changes_at_snapshot: usize,
 }
@@ -117,12 +142,12 @@ impl Model {
             Step::Snapshot => {
                 let Some(epoch) = self.open else { return };
                 let id = StormId { key: key(), epoch };
-                self.snapshot = Some((id, ledger.snapshot(id).await.unwrap().version));
+                self.snapshot = Some((id, ledger.snapshot(id).await.unwrap()));
                 self.changes_at_snapshot = self.changes;
             }
             Step::Ack => {
-                let Some((id, version)) = self.snapshot else { return };
-                let clean = ledger.ack(id, version).await.unwrap();
+                let Some((id, snapshot)) = &self.snapshot else { return };
+                let clean = ledger.ack(*id, snapshot).await.unwrap();
                 if self.open == Some(id.epoch) {
                     self.unpublished.retain(|(change, _)| *change > self.changes_at_snapshot);
                     assert!(clean || self.changes > self.changes_at_snapshot, "dirty for no reason");
@@ -131,8 +156,8 @@ impl Model {
                 }
             }
             Step::Close => {
-                let Some((id, version)) = self.snapshot else { return };
-                let closing = ledger.close(id, version, CloseReason::Quiet, now(at)).await.unwrap();
+                let Some((id, snapshot)) = &self.snapshot else { return };
+                let closing = ledger.close(*id, snapshot, CloseReason::Quiet, now(at)).await.unwrap();
                 let unchanged = self.open == Some(id.epoch) && self.changes == self.changes_at_snapshot;
                 assert_eq!(closing == Closing::Closed, unchanged, "closed exactly when nothing came since");
                 if unchanged {
@@ -205,14 +230,14 @@ proptest! {
     #[test]
     fn the_memory_ledger_equals_the_model_in_random_histories(history in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(play(Arc::new(super::memory::MemoryLedger::default()), history));
+        runtime.block_on(play(Arc::new(MemoryLedger::default()), history));
     }
 }
 
 // A3: of two openers of one key, exactly one opens, and the step itself tells.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_openers_one_opens_and_all_learn_the_same_epoch() {
-    let ledger: Arc<dyn Ledger> = Arc::new(super::memory::MemoryLedger::default());
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::default());
     let open = |n: i64| {
         let ledger = ledger.clone();
         tokio::spawn(async move { ledger.open(StormId { key: key(), epoch: 100 + n }, "X in prod", now(0)).await })
@@ -227,7 +252,7 @@ async fn of_many_openers_one_opens_and_all_learn_the_same_epoch() {
 // C13 and the dedup horizon: a repeat within it is known, and renews it; after it the occurrence is new.
 #[tokio::test]
 async fn a_closed_storm_holds_its_occurrences_for_the_dedup_horizon_after_the_last_repeat() {
-    let ledger = super::memory::MemoryLedger::default();
+    let ledger = MemoryLedger::default();
     ledger.hold(key(), Some(7), &[1], now(0)).await.unwrap();
     let hour = 3600;
     let opens = async |at: usize| match ledger
@@ -242,4 +267,29 @@ async fn a_closed_storm_holds_its_occurrences_for_the_dedup_horizon_after_the_la
     assert!(!opens(6 * hour).await);
     assert!(!opens(12 * hour).await);
     assert!(opens(18 * hour + 1).await);
+}
+
+#[tokio::test]
+async fn smoke() {
+    let server = crate::redis_server::RedisServer::start(&[]);
+    let rewatch = Arc::new(tokio::sync::Notify::new());
+    let settings = stormfold::ledger::redis::RedisSettings { url: server.url() };
+    let ledger = stormfold::ledger::redis::RedisLedger::new(settings, rewatch, stormfold::metrics::Metrics::default());
+    ledger.begin().await.unwrap();
+    play(
+        Arc::new(ledger),
+        vec![
+            Step::Signal(vec![(1, true), (2, true)]),
+            Step::Signal(vec![(3, true), (2, false)]),
+            Step::Snapshot,
+            Step::Ack,
+            Step::Snapshot,
+            Step::Close,
+            Step::Again(1),
+            Step::Signal(vec![(4, true)]),
+            Step::Forget,
+            Step::Again(1),
+        ],
+    )
+    .await;
 }

@@ -1,0 +1,176 @@
+//! Every key that this ledger writes, and how long each one lives.
+//!
+//! `{pp}` is the partition: two hexadecimal digits of a keyed digest, and the hash tag, so that all keys of one StormKey are in one slot.
+//! `kid` names a StormKey and `sid` one storm of it: 54 bits of keyed digests, nine characters each. A name of fourteen characters
+//! fills an allocation of sixteen bytes; the digests' key is the incarnation's, so nobody outside can aim at another storm's keys,
+//! and whoever still has the key of a ledger that was wiped writes where nobody reads.
+//!
+//! | key | type | holds | lives |
+//! |---|---|---|---|
+//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `p` counter of names published, `a` alerts shown | while it is open |
+//! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open |
+//! | `{pp}x<sid>` | intset | resources counted | while it is open |
+//! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
+//! | `{pp}q` | zset | dirty marks `<kid><sid>` by the millisecond of the first unpublished change | until acknowledged |
+//! | `{pp}c<kid><bucket>` | intset | occurrences that closed storms hold, met in one dedup horizon | until two horizons after its start |
+//! | `{pp}d<kid>` | intset | occurrences over before any storm opened with them | the dedup horizon |
+//! | `{pp}l<kid>` | zset | `m` the last closed epoch | two dedup horizons after the close |
+//! | `{pp}f<sid>` | string | final facts of a closed storm | until its end is in the cluster; at most as `l` |
+//! | `{pp}t<sid>` | intset | scratch of `forget` | a minute |
+//! | `{00}e` | string | the incarnation: 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
+
+use jiff::Timestamp;
+
+use crate::ledger::DEDUP_HORIZON;
+use crate::storm::{DigestKey, Epoch, StormKey};
+
+/// The incarnation.
+pub(super) const INCARNATION: &str = "{00}e";
+
+/// How many partitions there are. Enough to spread over the nodes of a Redis Cluster, few enough to read all dirty marks in one pipeline.
+pub(super) const PARTITIONS: u16 = 256;
+
+/// How long the scratch of `forget` may be left by a crash, in seconds.
+pub(super) const SCRATCH_SECONDS: i64 = 60;
+
+const HORIZON: i64 = DEDUP_HORIZON.as_secs();
+
+/// The dirty marks of one partition.
+pub(super) fn dirty(partition: u16) -> String {
+    format!("{{{partition:02x}}}q")
+}
+
+/// When `l` and `f` expire: not before any `c` of the same close, so that an epoch is never forgotten before what it held.
+pub(super) fn closed_expires(now: Timestamp) -> i64 {
+    now.as_second().saturating_add(2 * HORIZON)
+}
+
+/// When `d` expires.
+pub(super) fn early_expires(now: Timestamp) -> i64 {
+    now.as_second().saturating_add(HORIZON)
+}
+
+/// The span of one horizon that `now` is in. What is met in one bucket is remembered until the end of the next one: for one to two
+/// horizons, each occurrence for itself, whatever others of the key are met.
+pub(super) fn bucket(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(HORIZON)
+}
+
+/// When `c` of this bucket expires.
+pub(super) fn bucket_expires(bucket: i64) -> i64 {
+    bucket.saturating_add(2).saturating_mul(HORIZON)
+}
+
+/// The names of the keys of one StormKey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyNames {
+    partition: u8,
+    kid: String,
+}
+
+impl KeyNames {
+    /// The names under this digest key.
+    pub(super) fn of(digests: &DigestKey, key: StormKey) -> Self {
+        let digest = digests.digest(&[b"key", key.as_bytes()]);
+        let [.., partition] = (digest >> 54).to_be_bytes();
+        Self { partition, kid: nine_characters(digest) }
+    }
+
+    /// What a dirty mark says: whose it is, and of which storm. `None` for a text that is no dirty mark.
+    pub(super) fn of_mark(partition: u16, mark: &str) -> Option<(Self, String)> {
+        let (kid, sid) = mark.split_at_checked(9).filter(|(_, sid)| sid.len() == 9)?;
+        Some((Self { partition: u8::try_from(partition).ok()?, kid: kid.to_owned() }, sid.to_owned()))
+    }
+
+    fn name(&self, kind: char, id: &str) -> String {
+        format!("{{{:02x}}}{kind}{id}", self.partition)
+    }
+
+    /// Registers of the open storm.
+    pub(super) fn registers(&self) -> String {
+        self.name('h', &self.kid)
+    }
+
+    /// The last closed epoch.
+    pub(super) fn last(&self) -> String {
+        self.name('l', &self.kid)
+    }
+
+    /// What closed storms hold, as met in this bucket.
+    pub(super) fn held(&self, bucket: i64) -> String {
+        self.name('c', &format!("{}{bucket}", self.kid))
+    }
+
+    /// What was over early.
+    pub(super) fn early(&self) -> String {
+        self.name('d', &self.kid)
+    }
+
+    /// The dirty marks of this partition.
+    pub(super) fn dirty(&self) -> String {
+        dirty(self.partition.into())
+    }
+
+    /// The names of one storm's keys.
+    pub(super) fn storm(&self, digests: &DigestKey, epoch: Epoch) -> StormNames {
+        let digest = digests.digest(&[b"storm", self.kid.as_bytes(), &[self.partition], &epoch.to_be_bytes()]);
+        StormNames { key: self.clone(), sid: nine_characters(digest) }
+    }
+
+    /// The names of the keys that a dirty mark is about.
+    pub(super) fn storm_of_mark(&self, sid: &str) -> StormNames {
+        StormNames { key: self.clone(), sid: sid.to_owned() }
+    }
+}
+
+/// The names of the keys of one storm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StormNames {
+    /// The names that it shares with the other storms of its StormKey.
+    pub(super) key: KeyNames,
+    sid: String,
+}
+
+impl StormNames {
+    /// Occurrences seen firing.
+    pub(super) fn seen(&self) -> String {
+        self.key.name('u', &self.sid)
+    }
+
+    /// Occurrences seen resolved.
+    pub(super) fn resolved(&self) -> String {
+        self.key.name('r', &self.sid)
+    }
+
+    /// Resources counted.
+    pub(super) fn resources(&self) -> String {
+        self.key.name('x', &self.sid)
+    }
+
+    /// Resource texts not published yet.
+    pub(super) fn names(&self) -> String {
+        self.key.name('n', &self.sid)
+    }
+
+    /// Final facts.
+    pub(super) fn facts(&self) -> String {
+        self.key.name('f', &self.sid)
+    }
+
+    /// Scratch of `forget`.
+    pub(super) fn scratch(&self) -> String {
+        self.key.name('t', &self.sid)
+    }
+
+    /// Its dirty mark.
+    pub(super) fn mark(&self) -> String {
+        format!("{}{}", self.key.kid, self.sid)
+    }
+}
+
+/// The low 54 bits in the URL-safe base 64 alphabet.
+fn nine_characters(digest: i64) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let sextet = |place: u8| usize::try_from(digest >> (6 * place) & 63).unwrap_or_default();
+    (0..9).rev().map(|place| char::from(ALPHABET[sextet(place)])).collect()
+}

@@ -1,0 +1,21 @@
+-- The object of a storm was deleted by hand: the storm is over, and what the object showed is held.
+-- KEYS  h, u, r, n, q, l, c (held, current), t (what this process merged since the last acknowledgement), x
+-- ARGV  epoch, dirty mark, when l expires, when c does (unix seconds)
+-- ->    0: all of it was shown; 1: something is let go. If t does not explain all that was not shown, nothing is held: the receipts
+--       of the Signals say what is handled, and they are read again.
+-- For example: u = {1,2,3}, a = 2, t = {3} -> 1; c = {1,2}.
+if open_epoch(KEYS[1]) ~= ARGV[1] then return 0 end
+local unshown = call('SCARD', KEYS[2]) - tonumber(call('ZSCORE', KEYS[1], 'a') or 0)
+if unshown == call('SINTERCARD', 2, KEYS[2], KEYS[8]) then
+  call('SUNIONSTORE', KEYS[2], KEYS[2], KEYS[3])
+  call('SDIFFSTORE', KEYS[2], KEYS[2], KEYS[8])
+  call('SUNIONSTORE', KEYS[7], KEYS[7], KEYS[2])
+  call('EXPIREAT', KEYS[7], ARGV[4])
+else
+  unshown = 1
+end
+call('ZADD', KEYS[6], 'GT', ARGV[1], 'm')
+call('EXPIREAT', KEYS[6], ARGV[3])
+call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[8], KEYS[9])
+call('ZREM', KEYS[5], ARGV[2])
+return unshown > 0 and 1 or 0

@@ -1,0 +1,12 @@
+-- Deletes the keys of a storm that is not open (a stray merge wrote them), or of this very storm when its counter is named.
+-- KEYS  h, u, r, x, n, q
+-- ARGV  epoch, dirty mark, p of the storm to drop, or '' to delete strays only
+-- ->    1: deleted; 0: the storm is open and not the one that is meant
+-- For example: h is missing, u = {1} -> EVALSHA … 1764000300 <mark> '' -> 1, and u and the mark are gone.
+local epoch = open_epoch(KEYS[1])
+if epoch == ARGV[1] and call('ZSCORE', KEYS[1], 'p') ~= ARGV[3] then return 0 end
+-- Registers of another open storm of this key stay; registers without an epoch are a stray's.
+if epoch == ARGV[1] or not epoch then call('UNLINK', KEYS[1]) end
+call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+call('ZREM', KEYS[6], ARGV[2])
+return 1

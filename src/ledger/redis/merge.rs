@@ -1,0 +1,326 @@
+//! The merge: plain commands, no script. Each batch of one storm is one MULTI/EXEC that also reads which epoch is open, so that a
+//! merge that comes after a close counts nowhere.
+//!
+//! Everything in it is a join: sent twice, late or in part, it leaves the state that it would have left once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use redis::{Pipeline, Value};
+
+use super::RedisLedger;
+use super::keys::{StormNames, bucket, bucket_expires};
+use super::known::{Registers, Target};
+use super::reply::read;
+use crate::ledger::{LedgerError, Merge};
+use crate::metrics::{LedgerOperation, MergeOutcome};
+use crate::storm::{Digest, Epoch, Observation, Report, StormId, StormKey};
+
+/// Batches in one pipeline: beyond 64 nothing is gained (ledger study, section 4).
+const PIPELINE: usize = 64;
+/// Reports in one MULTI. The server does nothing else meanwhile: some 5 ms at most.
+const MAX_REPORTS: usize = 4_096;
+/// Members in one command.
+const MAX_MEMBERS: usize = 1_000;
+
+type Batch = (StormKey, Vec<Observation>);
+
+/// What the server says of a key without an open storm.
+pub(super) struct Look {
+    epoch: Option<Epoch>,
+    pub(super) held: bool,
+}
+
+/// A part of a batch, merged in one step. Cut between observations only: each is counted by one storm.
+struct Piece<'a> {
+    batch: usize,
+    observations: &'a [Observation],
+    id: StormId,
+    names: Arc<StormNames>,
+    registers: Registers,
+    resources: Vec<(Digest, Arc<str>)>,
+}
+
+/// What became of a piece.
+enum Done {
+    /// For each observation, how many of its reports were new.
+    Joined(Vec<usize>),
+    Stray,
+}
+
+impl RedisLedger {
+    pub(super) async fn merge_batches(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
+        self.look_at_unknown(batches, now).await?;
+        let held = self.held(batches, now).await?;
+        let mut outcomes: Vec<Option<Merge>> = batches.iter().map(|_| None).collect();
+        let mut pieces = Vec::new();
+        for (index, batch) in batches.iter().enumerate() {
+            if let Some(target) = self.known.target(batch.0) {
+                outcomes[index] = Some(Merge::Joined { epoch: target.epoch, new: Vec::new() });
+                self.cut(index, &batch.1, batch.0, &target, &held[index], &mut pieces);
+            }
+        }
+        for chunk in pieces.chunks(PIPELINE) {
+            for (piece, done) in chunk.iter().zip(self.send_pieces(chunk, &held, now).await?) {
+                match (done, &mut outcomes[piece.batch]) {
+                    (Done::Joined(counts), Some(Merge::Joined { new, .. })) => new.extend(counts),
+                    (Done::Joined(_), _) => {}
+                    (Done::Stray, outcome) => {
+                        *outcome = None;
+                        self.known.gone(piece.id);
+                        self.remove(piece.id.epoch, &piece.names, None).await?;
+                    }
+                }
+            }
+        }
+        let mut merges = Vec::with_capacity(batches.len());
+        for ((outcome, batch), held) in outcomes.into_iter().zip(batches).zip(&held) {
+            let outcome = match outcome {
+                Some(joined) => joined,
+                None => self.not_open(batch, held).await?,
+            };
+            self.metrics.ledger.merged(match outcome {
+                Merge::Joined { .. } => MergeOutcome::Joined,
+                Merge::NotOpen { .. } => MergeOutcome::NotOpen,
+            });
+            merges.push(outcome);
+        }
+        Ok(merges)
+    }
+
+    /// No storm is open, or another one is: the caller merges again once it knows which.
+    async fn not_open(&self, batch: &Batch, held: &HashSet<Digest>) -> Result<Merge, LedgerError> {
+        let opens = |o: &Observation| o.reports.iter().any(|report| report.firing && !held.contains(&report.uid));
+        let last = self.names(batch.0)?.last();
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZSCORE").arg(last).arg("m");
+        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
+        Ok(Merge::NotOpen {
+            opens: batch.1.iter().map(opens).collect(),
+            last: read::<Option<f64>>(&replies, 0)?.map(whole),
+        })
+    }
+
+    /// Asks the server about the keys whose open storm this process does not know.
+    async fn look_at_unknown(&self, batches: &[Batch], now: Timestamp) -> Result<(), LedgerError> {
+        let unknown: Vec<&Batch> = batches.iter().filter(|batch| self.known.target(batch.0).is_none()).collect();
+        for batches in unknown.chunks(PIPELINE) {
+            let keys: Vec<StormKey> = batches.iter().map(|batch| batch.0).collect();
+            for (look, (key, observations)) in self.look(&keys, now).await?.into_iter().zip(batches) {
+                let Some(epoch) = look.epoch else { continue };
+                let names = Arc::new(self.storm_names(StormId { key: *key, epoch })?);
+                let pattern = observations.first().map(|o| o.opening.pattern.as_str()).unwrap_or_default();
+                self.known.opened(*key, Target { epoch, names, held: look.held }, pattern);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn look(&self, keys: &[StormKey], now: Timestamp) -> Result<Vec<Look>, LedgerError> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            let names = self.names(*key)?;
+            pipeline.cmd("ZSCORE").arg(names.registers()).arg("e");
+            pipeline.cmd("EXISTS").arg(names.held(bucket(now))).arg(names.held(bucket(now) - 1));
+        }
+        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
+        let look = |index: usize| -> Result<Look, LedgerError> {
+            Ok(Look {
+                epoch: read::<Option<f64>>(&replies, 2 * index)?.map(whole),
+                held: read::<usize>(&replies, 2 * index + 1)? > 0,
+            })
+        };
+        (0..keys.len()).map(look).collect()
+    }
+
+    /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
+    async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HashSet<Digest>>, LedgerError> {
+        let mut held: Vec<HashSet<Digest>> = batches.iter().map(|_| HashSet::new()).collect();
+        for (index, (key, observations)) in batches.iter().enumerate() {
+            if self.known.target(*key).is_some_and(|target| !target.held) {
+                continue;
+            }
+            let uids: Vec<Digest> = observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect();
+            for uids in uids.chunks(MAX_REPORTS) {
+                held[index].extend(self.meet(*key, uids, now).await?);
+            }
+        }
+        Ok(held)
+    }
+
+    async fn meet(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<Vec<Digest>, LedgerError> {
+        let (names, bucket) = (self.names(key)?, bucket(now));
+        let mut pipeline = redis::pipe();
+        for name in [names.held(bucket), names.held(bucket - 1)] {
+            pipeline.cmd("SMISMEMBER").arg(name).arg(uids);
+        }
+        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
+        let (current, before): (Vec<bool>, Vec<bool>) = (read(&replies, 0)?, read(&replies, 1)?);
+        let met = uids.iter().zip(current).zip(before);
+        let renewed: Vec<Digest> =
+            met.clone().filter(|((_, current), before)| *before && !*current).map(|((uid, _), _)| *uid).collect();
+        if !renewed.is_empty() {
+            let mut pipeline = redis::pipe();
+            add_members(&mut pipeline, &names.held(bucket), &renewed);
+            pipeline.cmd("EXPIREAT").arg(names.held(bucket)).arg(bucket_expires(bucket));
+            self.connection.send(LedgerOperation::Hold, &pipeline).await?;
+        }
+        Ok(met.filter(|((_, current), before)| *current || *before).map(|((uid, _), _)| *uid).collect())
+    }
+
+    fn cut<'a>(
+        &self,
+        batch: usize,
+        observations: &'a [Observation],
+        key: StormKey,
+        target: &Target,
+        held: &HashSet<Digest>,
+        pieces: &mut Vec<Piece<'a>>,
+    ) {
+        let id = StormId { key, epoch: target.epoch };
+        let mut rest = observations;
+        while !rest.is_empty() {
+            let mut reports = 0;
+            let fits = |o: &&Observation| {
+                reports += o.reports.len();
+                reports <= MAX_REPORTS
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (observations, others) = rest.split_at(count);
+            rest = others;
+            let mut resources: Vec<_> = fresh(observations, held)
+                .filter(|report| report.firing)
+                .filter_map(|report| report.resource.clone())
+                .collect();
+            let registers = self.known.news(id, &registers(observations, held), &mut resources);
+            pieces.push(Piece { batch, observations, id, names: target.names.clone(), registers, resources });
+        }
+    }
+
+    async fn send_pieces(
+        &self,
+        pieces: &[Piece<'_>],
+        held: &[HashSet<Digest>],
+        now: Timestamp,
+    ) -> Result<Vec<Done>, LedgerError> {
+        let mut pipeline = redis::pipe();
+        let mut ends = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            piece.commands(&mut pipeline, &held[piece.batch], now.as_millisecond());
+            ends.push(pipeline.len() - 1);
+        }
+        let replies = self.connection.send(LedgerOperation::Merge, &pipeline).await?;
+        let mut done = Vec::with_capacity(pieces.len());
+        for (piece, end) in pieces.iter().zip(ends) {
+            let replies: Vec<Value> = read(&replies, end)?;
+            let held = &held[piece.batch];
+            if read::<Option<f64>>(&replies, 0)?.map(whole) != Some(piece.id.epoch) {
+                done.push(Done::Stray);
+                continue;
+            }
+            let fired = fresh(piece.observations, held).filter(|report| report.firing).map(|report| report.uid);
+            self.known.merged(piece.id, &piece.registers, &piece.resources, fired);
+            done.push(Done::Joined(piece.new(&replies, held)?));
+        }
+        Ok(done)
+    }
+}
+
+impl Piece<'_> {
+    fn uids(&self, held: &HashSet<Digest>, firing: bool) -> Vec<Digest> {
+        fresh(self.observations, held).filter(|report| report.firing == firing).map(|report| report.uid).collect()
+    }
+
+    /// One MULTI: the epoch first, then, where several observations share the answer, what was there; then the joins, the dirty mark last.
+    fn commands(&self, pipeline: &mut Pipeline, held: &HashSet<Digest>, now: i64) {
+        let (names, h) = (&self.names, self.names.key.registers());
+        pipeline.cmd("MULTI");
+        pipeline.cmd("ZSCORE").arg(&h).arg("e");
+        let sets = [(names.seen(), self.uids(held, true)), (names.resolved(), self.uids(held, false))];
+        let touched = sets.iter().any(|(_, uids)| !uids.is_empty());
+        for (set, uids) in &sets {
+            if self.observations.len() > 1 && !uids.is_empty() {
+                pipeline.cmd("SMISMEMBER").arg(set).arg(uids);
+            }
+            add_members(pipeline, set, uids);
+        }
+        if !self.resources.is_empty() {
+            let texts: Vec<&str> = self.resources.iter().map(|(_, text)| text.as_ref()).collect();
+            pipeline.cmd("RPUSH").arg(names.names()).arg(texts);
+        }
+        let registers = self.registers.named();
+        if registers.iter().any(|(_, value)| value.is_some()) {
+            let add = pipeline.cmd("ZADD").arg(&h).arg("GT");
+            for (name, value) in registers {
+                if let Some(value) = value {
+                    add.arg(value).arg(name);
+                }
+            }
+        }
+        if touched {
+            pipeline.cmd("ZADD").arg(names.key.dirty()).arg("NX").arg(now).arg(names.mark());
+        }
+        pipeline.cmd("EXEC");
+    }
+
+    /// How many reports of each observation were new, from the replies of `commands`.
+    fn new(&self, replies: &[Value], held: &HashSet<Digest>) -> Result<Vec<usize>, LedgerError> {
+        let mut new = vec![0; self.observations.len()];
+        let mut next = 1;
+        for firing in [true, false] {
+            let uids = self.uids(held, firing);
+            let adds = uids.len().div_ceil(MAX_MEMBERS);
+            if uids.is_empty() {
+                continue;
+            }
+            if let [only] = new.as_mut_slice() {
+                for add in 0..adds {
+                    *only += read::<usize>(replies, next + add)?;
+                }
+                next += adds;
+                continue;
+            }
+            let mut were_there = read::<Vec<bool>>(replies, next)?.into_iter();
+            next += 1 + adds;
+            let mut once = HashSet::new();
+            for (new, observation) in new.iter_mut().zip(self.observations) {
+                let of_this = fresh(std::slice::from_ref(observation), held).filter(|report| report.firing == firing);
+                *new +=
+                    of_this.filter(|report| !were_there.next().unwrap_or_default() && once.insert(report.uid)).count();
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// The reports that no closed storm holds.
+fn fresh<'a>(observations: &'a [Observation], held: &HashSet<Digest>) -> impl Iterator<Item = &'a Report> {
+    observations.iter().flat_map(|o| &o.reports).filter(|report| !held.contains(&report.uid))
+}
+
+/// The registers of the observations that have something fresh.
+fn registers(observations: &[Observation], held: &HashSet<Digest>) -> Registers {
+    let touching = observations.iter().filter(|o| fresh(std::slice::from_ref(o), held).next().is_some());
+    touching.fold(Registers::default(), |joined, o| {
+        joined.join(&Registers {
+            last_seen: Some(o.last_seen.as_second()),
+            negated_first_seen: Some(-o.first_seen.as_second()),
+            severity: Some(o.severity.rank()),
+            resolvable: o.resolvable.then_some(1),
+        })
+    })
+}
+
+/// SADD in commands of at most [`MAX_MEMBERS`].
+pub(super) fn add_members(pipeline: &mut Pipeline, set: &str, uids: &[Digest]) {
+    for uids in uids.chunks(MAX_MEMBERS) {
+        pipeline.cmd("SADD").arg(set).arg(uids);
+    }
+}
+
+/// Registers hold whole numbers below 2^53.
+#[expect(clippy::cast_possible_truncation, reason = "registers hold whole numbers below 2^53")]
+pub(super) fn whole(score: f64) -> i64 {
+    score as i64
+}

@@ -1,0 +1,251 @@
+//! The ledger that replicas share and that survives restarts: light metadata in Redis, merged by plain commands that are joins.
+//!
+//! `keys` says what is kept and for how long, `merge` is the hot path, `storm` the life of one storm in scripts, `connection` the way to
+//! the server, `known` what this process need not ask twice.
+
+mod connection;
+mod facts;
+mod keys;
+mod known;
+mod merge;
+mod reply;
+mod scripts;
+mod storm;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+pub use connection::RedisSettings;
+
+use connection::Connection;
+use keys::{INCARNATION, KeyNames, PARTITIONS, StormNames};
+use known::{Known, Target};
+use merge::{add_members, whole};
+use reply::read;
+
+use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Snapshot};
+use crate::metrics::{LedgerOperation, Metrics};
+use crate::storm::decide::CloseReason;
+use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+
+/// See the module.
+pub struct RedisLedger {
+    connection: Connection,
+    known: Known,
+    life: Mutex<Option<Life>>,
+    /// Told when all Signals must be read again.
+    rewatch: Arc<Notify>,
+    metrics: Metrics,
+}
+
+/// What was found at the last `begin`.
+#[derive(Clone)]
+struct Life {
+    incarnation: Arc<str>,
+    digests: DigestKey,
+}
+
+impl RedisLedger {
+    /// A ledger at this server. Nothing is sent before `begin`. `rewatch` is told whenever all Signals must be read again.
+    pub fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
+        Self {
+            connection: Connection::new(settings, metrics.clone()),
+            known: Known::default(),
+            life: Mutex::default(),
+            rewatch,
+            metrics,
+        }
+    }
+
+    fn life(&self) -> Result<Life, LedgerError> {
+        let life = self.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        life.ok_or_else(|| LedgerError::Lost("no Signals have been read yet".to_owned()))
+    }
+
+    fn names(&self, key: StormKey) -> Result<KeyNames, LedgerError> {
+        Ok(KeyNames::of(&self.life()?.digests, key))
+    }
+
+    fn storm_names(&self, id: StormId) -> Result<StormNames, LedgerError> {
+        let digests = self.life()?.digests;
+        Ok(KeyNames::of(&digests, id.key).storm(&digests, id.epoch))
+    }
+
+    /// The ledger is another one than at `begin`.
+    fn wiped(&self) -> LedgerError {
+        self.rewatch.notify_one();
+        LedgerError::Lost("Redis was wiped".to_owned())
+    }
+
+    /// Reads the incarnation, and makes one if there is none. True when it was made.
+    async fn read_incarnation(&self) -> Result<(String, bool), LedgerError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg(INCARNATION).arg(new_incarnation()).arg("NX");
+        pipeline.cmd("GET").arg(INCARNATION);
+        let replies = self.connection.send(LedgerOperation::Begin, &pipeline).await?;
+        Ok((read(&replies, 1)?, read::<Option<String>>(&replies, 0)?.is_some()))
+    }
+
+    /// The dirty marks: those of storms that this process knows, and those that strays left, which are swept.
+    async fn dirty_storms(&self) -> Result<Vec<StormId>, LedgerError> {
+        let mut pipeline = redis::pipe();
+        for partition in 0..PARTITIONS {
+            pipeline.cmd("ZRANGE").arg(keys::dirty(partition)).arg(0).arg(-1);
+        }
+        let replies = self.connection.send(LedgerOperation::Dirty, &pipeline).await?;
+        let mut known = HashMap::new();
+        for id in self.known.ids() {
+            known.insert(self.storm_names(id)?.mark(), id);
+        }
+        let mut dirty = Vec::new();
+        for partition in 0..PARTITIONS {
+            for mark in read::<Vec<String>>(&replies, usize::from(partition))? {
+                match known.get(&mark) {
+                    Some(id) => dirty.push(*id),
+                    None => self.sweep(partition, &mark).await?,
+                }
+            }
+        }
+        Ok(dirty)
+    }
+
+    /// A mark of a storm that this process does not know: another replica's, or a stray's.
+    async fn sweep(&self, partition: u16, mark: &str) -> Result<(), LedgerError> {
+        let Some((names, sid)) = KeyNames::of_mark(partition, mark) else { return Ok(()) };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZSCORE").arg(names.registers()).arg("e");
+        let replies = self.connection.send(LedgerOperation::Dirty, &pipeline).await?;
+        let storm = names.storm_of_mark(&sid);
+        let open = read::<Option<f64>>(&replies, 0)?.map(whole);
+        if open.is_some_and(|epoch| self.life().is_ok_and(|life| names.storm(&life.digests, epoch) == storm)) {
+            return Ok(());
+        }
+        tracing::info!(mark, "a merge that came after its storm's close is swept");
+        self.remove(open.unwrap_or_default(), &storm, None).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Ledger for RedisLedger {
+    async fn begin(&self) -> Result<Begun, LedgerError> {
+        let another_server = self.connection.begin().await?;
+        let (incarnation, made) = self.read_incarnation().await?;
+        let digests = digest_key(&incarnation)?;
+        self.known.forget_all();
+        let life = Life { incarnation: incarnation.into(), digests };
+        let before = self.life.lock().unwrap_or_else(PoisonError::into_inner).replace(life.clone());
+        let wiped = made || before.is_some_and(|before| before.incarnation != life.incarnation);
+        let memory = match (wiped, another_server) {
+            (true, _) => Memory::Empty,
+            (false, true) => Memory::Doubtful,
+            (false, false) => Memory::Kept,
+        };
+        Ok(Begun { key: digests, memory })
+    }
+
+    async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
+        self.merge_batches(batches, now).await
+    }
+
+    async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
+        let open = self.open_storm(id).await?;
+        let Some(epoch) = open else { return Ok(None) };
+        let held = self.look(&[id.key], now).await?.pop().is_some_and(|look| look.held);
+        let names = Arc::new(self.storm_names(StormId { key: id.key, epoch })?);
+        self.known.opened(id.key, Target { epoch, names, held }, pattern);
+        Ok(Some(epoch))
+    }
+
+    async fn hold(
+        &self,
+        key: StormKey,
+        epoch: Option<Epoch>,
+        uids: &[Digest],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let (names, bucket) = (self.names(key)?, keys::bucket(now));
+        let mut pipeline = redis::pipe();
+        add_members(&mut pipeline, &names.held(bucket), uids);
+        pipeline.cmd("EXPIREAT").arg(names.held(bucket)).arg(keys::bucket_expires(bucket));
+        if let Some(epoch) = epoch {
+            pipeline.cmd("ZADD").arg(names.last()).arg("GT").arg(epoch).arg("m");
+            pipeline.cmd("EXPIREAT").arg(names.last()).arg(keys::closed_expires(now));
+        }
+        self.connection.send(LedgerOperation::Hold, &pipeline).await?;
+        self.known.holds(key);
+        Ok(())
+    }
+
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
+        let early = self.names(key)?.early();
+        let mut pipeline = redis::pipe();
+        add_members(&mut pipeline, &early, uids);
+        pipeline.cmd("EXPIREAT").arg(&early).arg(keys::early_expires(now));
+        self.connection.send(LedgerOperation::Hold, &pipeline).await.map(drop)
+    }
+
+    async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
+        self.dirty_storms().await
+    }
+
+    async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
+        self.read_storm(id).await
+    }
+
+    async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {
+        self.storm_has_object(id).await
+    }
+
+    async fn ack(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError> {
+        self.acknowledge(id, snapshot).await
+    }
+
+    async fn close(
+        &self,
+        id: StormId,
+        snapshot: &Snapshot,
+        reason: CloseReason,
+        now: Timestamp,
+    ) -> Result<Closing, LedgerError> {
+        self.close_storm(id, snapshot, reason, now).await
+    }
+
+    async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("UNLINK").arg(self.storm_names(id)?.facts());
+        self.connection.send(LedgerOperation::Close, &pipeline).await.map(drop)
+    }
+
+    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+        self.forget_storm(id, now).await
+    }
+
+    async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
+        self.drop_open_storm(id).await
+    }
+}
+
+/// 16 bytes in hexadecimal, from the operating system's random source.
+fn new_incarnation() -> String {
+    let half = || format!("{:016x}", random());
+    half() + &half()
+}
+
+/// A random number. Each `RandomState` is keyed from the operating system's random source.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(())
+}
+
+fn digest_key(incarnation: &str) -> Result<DigestKey, LedgerError> {
+    let number = u128::from_str_radix(incarnation, 16).map_err(|_| {
+        LedgerError::Refused(format!(
+            "the key {INCARNATION} holds {incarnation:?} instead of 32 hexadecimal digits: is this Redis database somebody else's?"
+        ))
+    })?;
+    Ok(DigestKey::new(number.to_be_bytes()))
+}

@@ -1,0 +1,12 @@
+//! Replies of the server, read as what they must be.
+
+use redis::{FromRedisValue, Value};
+
+use crate::ledger::LedgerError;
+
+/// Reads the reply at `index`.
+pub(super) fn read<T: FromRedisValue>(replies: &[Value], index: usize) -> Result<T, LedgerError> {
+    let unexpected = |what: &str| LedgerError::Unavailable(format!("an answer of Redis cannot be read: {what}"));
+    let reply = replies.get(index).ok_or_else(|| unexpected("it is missing"))?;
+    redis::from_redis_value_ref(reply).map_err(|error| unexpected(&error.to_string()))
+}

@@ -1,0 +1,320 @@
+//! The life of one storm: open, read, acknowledge, close, forget, drop. One script each.
+
+use jiff::Timestamp;
+use redis::{Cmd, Value};
+
+use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expires, closed_expires};
+use super::merge::{add_members, whole};
+use super::reply::read;
+use super::{RedisLedger, facts, random, scripts};
+use crate::ledger::{Closing, LedgerError, Snapshot, Version};
+use crate::metrics::LedgerOperation;
+use crate::storm::decide::{CloseReason, LedgerView};
+use crate::storm::{Epoch, Sample, Severity, StormId, StormMetadata};
+
+/// Names read and staged at once: what Lua's `unpack` takes is 8,000.
+const PAGE: usize = 1_000;
+/// Pages in one snapshot. A storm that brings more new resources than that between two publishes shows the rest with the next one.
+const PAGES: usize = 256;
+/// How often a read begins again because another publisher was at it.
+const ATTEMPTS: usize = 8;
+/// Where the counter of a storm starts: below 2^30, so that it is stored in 32 bits for long.
+const NONCE_MASK: u64 = (1 << 30) - 1;
+
+/// What the first read says.
+struct Page {
+    open: Option<Epoch>,
+    last: Option<Epoch>,
+    texts: Vec<String>,
+    facts: Option<String>,
+    strays: bool,
+}
+
+/// What `stage` says.
+struct Staged {
+    mark: String,
+    alerts: usize,
+    over: usize,
+    resources: usize,
+    names: usize,
+    negated_first_seen: Option<i64>,
+    last_seen: Option<i64>,
+    severity: Option<i64>,
+    resolvable: bool,
+    counter: Option<i64>,
+    published: bool,
+    dirty_since: Option<i64>,
+}
+
+impl RedisLedger {
+    /// One script in one round trip.
+    async fn run(&self, operation: LedgerOperation, cmd: Cmd) -> Result<Value, LedgerError> {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(cmd);
+        Ok(self.connection.send(operation, &pipeline).await?.pop().unwrap_or(Value::Nil))
+    }
+
+    pub(super) async fn open_storm(&self, id: StormId) -> Result<Option<Epoch>, LedgerError> {
+        let (life, names) = (self.life()?, self.storm_names(id)?);
+        let keys =
+            [names.key.registers(), names.key.last(), names.key.early(), names.resolved(), INCARNATION.to_owned()];
+        let mut cmd = scripts::call(&scripts::OPEN, &keys);
+        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK);
+        match read::<i64>(&[self.run(LedgerOperation::Open, cmd).await?], 0)? {
+            -1 => Err(self.wiped()),
+            0 => Ok(None),
+            epoch => Ok(Some(epoch)),
+        }
+    }
+
+    pub(super) async fn read_storm(&self, id: StormId) -> Result<Snapshot, LedgerError> {
+        let names = self.storm_names(id)?;
+        for _ in 0..ATTEMPTS {
+            // Before anything is read: what is counted here is in what is read.
+            let merged = self.known.count();
+            let page = self.page(&names, 0).await?;
+            if page.open != Some(id.epoch) {
+                return self.read_not_open(id, &names, page).await;
+            }
+            if let Some(snapshot) = self.stage_all(id, &names, page.texts, merged).await? {
+                return Ok(snapshot);
+            }
+        }
+        Err(LedgerError::Unavailable("a storm changes faster than it can be read".to_owned()))
+    }
+
+    /// Reads the incarnation, the epochs and a page of names.
+    async fn page(&self, names: &StormNames, from: usize) -> Result<Page, LedgerError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        pipeline.cmd("GET").arg(INCARNATION);
+        pipeline.cmd("ZSCORE").arg(names.key.registers()).arg("e");
+        pipeline.cmd("ZSCORE").arg(names.key.last()).arg("m");
+        pipeline.cmd("LRANGE").arg(names.names()).arg(from).arg(from + PAGE - 1);
+        pipeline.cmd("GET").arg(names.facts());
+        pipeline.cmd("EXISTS").arg(names.seen()).arg(names.resolved()).arg(names.resources()).arg(names.names());
+        pipeline.cmd("ZSCORE").arg(names.key.dirty()).arg(names.mark());
+        pipeline.cmd("EXEC");
+        let mut replies = self.connection.send(LedgerOperation::Snapshot, &pipeline).await?;
+        let replies: Vec<Value> = read(&[replies.pop().unwrap_or(Value::Nil)], 0)?;
+        if read::<Option<String>>(&replies, 0)?.as_deref() != Some(self.life()?.incarnation.as_ref()) {
+            return Err(self.wiped());
+        }
+        Ok(Page {
+            open: read::<Option<f64>>(&replies, 1)?.map(whole),
+            last: read::<Option<f64>>(&replies, 2)?.map(whole),
+            texts: read(&replies, 3)?,
+            facts: read(&replies, 4)?,
+            strays: read::<usize>(&replies, 5)? > 0 || read::<Option<f64>>(&replies, 6)?.is_some(),
+        })
+    }
+
+    async fn read_not_open(&self, id: StormId, names: &StormNames, page: Page) -> Result<Snapshot, LedgerError> {
+        self.known.gone(id);
+        if page.strays {
+            self.remove(id.epoch, names, None).await?;
+        }
+        let view = if page.last.is_some_and(|last| id.epoch <= last) {
+            let (metadata, reason) = page.facts.as_deref().and_then(facts::parse).unzip();
+            LedgerView::Closed { metadata: metadata.flatten(), reason }
+        } else {
+            LedgerView::Unknown
+        };
+        Ok(Snapshot { view, version: Version::default(), dirty_since: None })
+    }
+
+    /// Stages page after page. `None`: another publisher was at it, begin again.
+    async fn stage_all(
+        &self,
+        id: StormId,
+        names: &StormNames,
+        mut texts: Vec<String>,
+        merged: u64,
+    ) -> Result<Option<Snapshot>, LedgerError> {
+        let mut sample = Sample::default();
+        let (mut taken, mut counter) = (0, None);
+        for page in 1..=PAGES {
+            texts.iter().for_each(|text| sample.offer(text));
+            taken += texts.len();
+            let Some(staged) = self.stage(id, names, &texts).await? else { return Ok(None) };
+            if *counter.get_or_insert(staged.counter) != staged.counter {
+                return Ok(None);
+            }
+            if taken >= staged.names || page == PAGES {
+                return Ok(Some(self.snapshot_of(id, staged, &sample, taken, merged)));
+            }
+            texts = self.page(names, taken).await?.texts;
+        }
+        Ok(None)
+    }
+
+    async fn stage(&self, id: StormId, names: &StormNames, texts: &[String]) -> Result<Option<Staged>, LedgerError> {
+        let keys = [
+            names.key.registers(),
+            names.seen(),
+            names.resolved(),
+            names.resources(),
+            names.names(),
+            names.key.dirty(),
+        ];
+        let digests = self.life()?.digests;
+        let mut cmd = scripts::call(&scripts::STAGE, &keys);
+        cmd.arg(id.epoch).arg(names.mark());
+        for text in texts {
+            cmd.arg(digests.digest(&[b"resource", text.as_bytes()]));
+        }
+        let reply = self.run(LedgerOperation::Snapshot, cmd).await?;
+        if reply == Value::Nil {
+            return Ok(None);
+        }
+        let replies: Vec<Value> = read(&[reply], 0)?;
+        let register = |index| read::<Option<f64>>(&replies, index).map(|score| score.map(whole));
+        Ok(Some(Staged {
+            mark: read(&replies, 0)?,
+            alerts: read(&replies, 1)?,
+            over: read(&replies, 2)?,
+            resources: read(&replies, 3)?,
+            names: read(&replies, 4)?,
+            negated_first_seen: register(5)?,
+            last_seen: register(6)?,
+            severity: register(7)?,
+            resolvable: register(8)? == Some(1),
+            counter: register(9)?,
+            published: register(10)?.is_some(),
+            dirty_since: register(11)?,
+        }))
+    }
+
+    fn snapshot_of(&self, id: StormId, staged: Staged, sample: &Sample, taken: usize, merged: u64) -> Snapshot {
+        let time = |second: i64| Timestamp::from_second(second).ok();
+        let metadata = (|| {
+            Some(StormMetadata {
+                pattern: self.known.pattern(id),
+                alert_count: staged.alerts,
+                firing: staged.alerts - staged.over,
+                affected_count: staged.resources,
+                affected_resources: sample.texts(),
+                first_seen: time(-staged.negated_first_seen?)?,
+                last_seen: time(staged.last_seen?)?,
+                severity: Severity::from_rank(staged.severity?),
+            })
+        })();
+        Snapshot {
+            view: LedgerView::Open { metadata, resolvable: staged.resolvable, published: staged.published },
+            version: Version { mark: staged.mark.into(), merged, names: taken },
+            dirty_since: staged.dirty_since.and_then(|at| Timestamp::from_millisecond(at).ok()),
+        }
+    }
+
+    pub(super) async fn storm_has_object(&self, id: StormId) -> Result<(), LedgerError> {
+        let names = self.storm_names(id)?;
+        let mut cmd = scripts::call(&scripts::PUBLISHED, &[names.key.registers()]);
+        cmd.arg(id.epoch);
+        self.run(LedgerOperation::Ack, cmd).await.map(drop)
+    }
+
+    pub(super) async fn acknowledge(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError> {
+        let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(true) };
+        let names = self.storm_names(id)?;
+        let keys = [names.key.registers(), names.seen(), names.resolved(), names.names(), names.key.dirty()];
+        let mut cmd = scripts::call(&scripts::ACK, &keys);
+        let Version { mark, merged, names: taken } = &snapshot.version;
+        let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
+        let counter = mark.rsplit(' ').next().unwrap_or_default();
+        cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(counter).arg(*taken).arg(alerts);
+        let clean = read(&[self.run(LedgerOperation::Ack, cmd).await?], 0)?;
+        self.known.shown(id, *merged);
+        Ok(clean)
+    }
+
+    pub(super) async fn close_storm(
+        &self,
+        id: StormId,
+        snapshot: &Snapshot,
+        reason: CloseReason,
+        now: Timestamp,
+    ) -> Result<Closing, LedgerError> {
+        let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(Closing::Changed) };
+        let names = self.storm_names(id)?;
+        let keys = [
+            names.key.registers(),
+            names.seen(),
+            names.resolved(),
+            names.names(),
+            names.key.dirty(),
+            names.key.last(),
+            names.key.held(bucket(now)),
+            names.facts(),
+            names.resources(),
+        ];
+        let mut cmd = scripts::call(&scripts::CLOSE, &keys);
+        cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref()).arg(snapshot.version.names);
+        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
+        let closed = read::<bool>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
+        if !closed {
+            return Ok(Closing::Changed);
+        }
+        self.known.gone(id);
+        Ok(Closing::Closed)
+    }
+
+    pub(super) async fn forget_storm(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+        let names = self.storm_names(id)?;
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("DEL").arg(names.scratch());
+        add_members(&mut pipeline, &names.scratch(), &self.known.unshown(id));
+        pipeline.cmd("EXPIRE").arg(names.scratch()).arg(SCRATCH_SECONDS);
+        let keys = [
+            names.key.registers(),
+            names.seen(),
+            names.resolved(),
+            names.names(),
+            names.key.dirty(),
+            names.key.last(),
+            names.key.held(bucket(now)),
+            names.scratch(),
+            names.resources(),
+        ];
+        let mut cmd = scripts::call(&scripts::FORGET, &keys);
+        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
+        pipeline.add_command(cmd);
+        let mut replies = self.connection.send(LedgerOperation::Close, &pipeline).await?;
+        self.known.gone(id);
+        read(&[replies.pop().unwrap_or(Value::Nil)], 0)
+    }
+
+    pub(super) async fn drop_open_storm(&self, id: StormId) -> Result<(), LedgerError> {
+        let names = self.storm_names(id)?;
+        self.known.gone(id);
+        for _ in 0..ATTEMPTS {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("ZMSCORE").arg(names.key.registers()).arg("e").arg("p");
+            let replies = self.connection.send(LedgerOperation::Close, &pipeline).await?;
+            let [epoch, counter] = read::<[Option<f64>; 2]>(&replies, 0)?.map(|score| score.map(whole));
+            if epoch != Some(id.epoch) || self.remove(id.epoch, &names, counter).await? {
+                return Ok(());
+            }
+        }
+        Err(LedgerError::Unavailable("a storm changes faster than it can be dropped".to_owned()))
+    }
+
+    /// Deletes what a stray wrote; with `counter`, the open storm that has this counter. The counter makes a late repeat harmless.
+    pub(super) async fn remove(
+        &self,
+        epoch: Epoch,
+        names: &StormNames,
+        counter: Option<i64>,
+    ) -> Result<bool, LedgerError> {
+        let keys = [
+            names.key.registers(),
+            names.seen(),
+            names.resolved(),
+            names.resources(),
+            names.names(),
+            names.key.dirty(),
+        ];
+        let mut cmd = scripts::call(&scripts::REMOVE, &keys);
+        cmd.arg(epoch).arg(names.mark()).arg(counter.map(|counter| counter.to_string()).unwrap_or_default());
+        read(&[self.run(LedgerOperation::Close, cmd).await?], 0)
+    }
+}
