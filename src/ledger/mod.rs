@@ -61,6 +61,8 @@ pub struct Version {
     merged: u64,
     /// How many names that were not published before are in it.
     names: usize,
+    /// How many names were published before it, from a start that no two storms share.
+    counter: i64,
 }
 
 /// What became of the observations of one key.

@@ -12,10 +12,11 @@
 
 mod bounds;
 mod closing;
-mod contract;
+
 mod faults;
 mod guards;
 mod ingesting;
+mod ledger;
 mod pacing;
 mod press;
 mod publishing;

@@ -33,7 +33,7 @@ struct OpenStorm {
     pattern: Arc<str>,
     registers: Registers,
     resources: HashSet<Digest>,
-    /// What this process merged since the last acknowledgement, and when by its own count.
+    /// Occurrences that this process saw firing first since the last acknowledgement, and when by its own count.
     unshown: Vec<(u64, Digest)>,
 }
 

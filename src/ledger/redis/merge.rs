@@ -219,9 +219,9 @@ impl RedisLedger {
                 done.push(Done::Stray);
                 continue;
             }
-            let fired = fresh(piece.observations, held).filter(|report| report.firing).map(|report| report.uid);
-            self.known.merged(piece.id, &piece.registers, &piece.resources, fired);
-            done.push(Done::Joined(piece.new(&replies, held)?));
+            let news = piece.news(&replies, held)?;
+            self.known.merged(piece.id, &piece.registers, &piece.resources, news.fired);
+            done.push(Done::Joined(news.counts));
         }
         Ok(done)
     }
@@ -232,7 +232,7 @@ impl Piece<'_> {
         fresh(self.observations, held).filter(|report| report.firing == firing).map(|report| report.uid).collect()
     }
 
-    /// One MULTI: the epoch first, then, where several observations share the answer, what was there; then the joins, the dirty mark last.
+    /// One MULTI: the epoch first, then, where several occurrences share the answer, what was there; then the joins, the dirty mark last.
     fn commands(&self, pipeline: &mut Pipeline, held: &HashSet<Digest>, now: i64) {
         let (names, h) = (&self.names, self.names.key.registers());
         pipeline.cmd("MULTI");
@@ -240,7 +240,7 @@ impl Piece<'_> {
         let sets = [(names.seen(), self.uids(held, true)), (names.resolved(), self.uids(held, false))];
         let touched = sets.iter().any(|(_, uids)| !uids.is_empty());
         for (set, uids) in &sets {
-            if self.observations.len() > 1 && !uids.is_empty() {
+            if uids.len() > 1 {
                 pipeline.cmd("SMISMEMBER").arg(set).arg(uids);
             }
             add_members(pipeline, set, uids);
@@ -264,34 +264,39 @@ impl Piece<'_> {
         pipeline.cmd("EXEC");
     }
 
-    /// How many reports of each observation were new, from the replies of `commands`.
-    fn new(&self, replies: &[Value], held: &HashSet<Digest>) -> Result<Vec<usize>, LedgerError> {
-        let mut new = vec![0; self.observations.len()];
+    /// What was new, from the replies of `commands`.
+    fn news(&self, replies: &[Value], held: &HashSet<Digest>) -> Result<News, LedgerError> {
+        let mut news = News { counts: vec![0; self.observations.len()], fired: Vec::new() };
         let mut next = 1;
         for firing in [true, false] {
             let uids = self.uids(held, firing);
-            let adds = uids.len().div_ceil(MAX_MEMBERS);
-            if uids.is_empty() {
-                continue;
-            }
-            if let [only] = new.as_mut_slice() {
-                for add in 0..adds {
-                    *only += read::<usize>(replies, next + add)?;
-                }
-                next += adds;
-                continue;
-            }
-            let mut were_there = read::<Vec<bool>>(replies, next)?.into_iter();
-            next += 1 + adds;
+            let were_there: Vec<bool> = match uids.len() {
+                0 => continue,
+                1 => vec![read::<usize>(replies, next)? == 0],
+                _ => read(replies, next)?,
+            };
+            next += uids.len().div_ceil(MAX_MEMBERS) + usize::from(uids.len() > 1);
+            let mut were_there = were_there.into_iter();
             let mut once = HashSet::new();
-            for (new, observation) in new.iter_mut().zip(self.observations) {
-                let of_this = fresh(std::slice::from_ref(observation), held).filter(|report| report.firing == firing);
-                *new +=
-                    of_this.filter(|report| !were_there.next().unwrap_or_default() && once.insert(report.uid)).count();
+            for (count, observation) in news.counts.iter_mut().zip(self.observations) {
+                for report in fresh(std::slice::from_ref(observation), held).filter(|report| report.firing == firing) {
+                    if were_there.next() == Some(false) && once.insert(report.uid) {
+                        *count += 1;
+                        news.fired.extend(firing.then_some(report.uid));
+                    }
+                }
             }
         }
-        Ok(new)
+        Ok(news)
     }
+}
+
+/// What a piece told its storm.
+struct News {
+    /// For each observation, how many of its reports were new.
+    counts: Vec<usize>,
+    /// Occurrences that were not seen firing before.
+    fired: Vec<Digest>,
 }
 
 /// The reports that no closed storm holds.

@@ -199,9 +199,11 @@ impl RedisLedger {
                 severity: Severity::from_rank(staged.severity?),
             })
         })();
+        // A mark that no storm ever has: what was not read to the end is not what can be closed, nor all that is dirty.
+        let mark = if taken < staged.names { String::new() } else { staged.mark };
         Snapshot {
             view: LedgerView::Open { metadata, resolvable: staged.resolvable, published: staged.published },
-            version: Version { mark: staged.mark.into(), merged, names: taken },
+            version: Version { mark: mark.into(), merged, names: taken, counter: staged.counter.unwrap_or_default() },
             dirty_since: staged.dirty_since.and_then(|at| Timestamp::from_millisecond(at).ok()),
         }
     }
@@ -218,10 +220,9 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         let keys = [names.key.registers(), names.seen(), names.resolved(), names.names(), names.key.dirty()];
         let mut cmd = scripts::call(&scripts::ACK, &keys);
-        let Version { mark, merged, names: taken } = &snapshot.version;
+        let Version { mark, merged, names: taken, counter } = &snapshot.version;
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
-        let counter = mark.rsplit(' ').next().unwrap_or_default();
-        cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(counter).arg(*taken).arg(alerts);
+        cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(*counter).arg(*taken).arg(alerts);
         let clean = read(&[self.run(LedgerOperation::Ack, cmd).await?], 0)?;
         self.known.shown(id, *merged);
         Ok(clean)
@@ -248,7 +249,7 @@ impl RedisLedger {
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::CLOSE, &keys);
-        cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref()).arg(snapshot.version.names);
+        cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref());
         cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
         let closed = read::<bool>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
         if !closed {

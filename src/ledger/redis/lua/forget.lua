@@ -1,5 +1,5 @@
 -- The object of a storm was deleted by hand: the storm is over, and what the object showed is held.
--- KEYS  h, u, r, n, q, l, c (held, current), t (what this process merged since the last acknowledgement), x
+-- KEYS  h, u, r, n, q, l, c (held, current), t (what this process merged first since the last acknowledgement), x
 -- ARGV  epoch, dirty mark, when l expires, when c does (unix seconds)
 -- ->    0: all of it was shown; 1: something is let go. If t does not explain all that was not shown, nothing is held: the receipts
 --       of the Signals say what is handled, and they are read again.

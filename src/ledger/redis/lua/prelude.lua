@@ -5,10 +5,12 @@ local call = redis.call
 -- The epoch of the open storm of a key, as text; false when none is open.
 local function open_epoch(h) return call('ZSCORE', h, 'e') end
 
--- A text that changes with each merge into a storm, and with each acknowledgement of one.
-local function mark_of(h, u, r)
-  local s = call('ZMSCORE', h, 'l', 'f', 's', 'r', 'p')
-  for i = 1, 5 do s[i] = s[i] or '-' end
-  return call('SCARD', u) .. ' ' .. call('SCARD', r) .. ' ' .. table.concat(s, ' ')
+-- A text that changes with each merge that tells a storm something new, and with nothing else. Sets and registers only grow; `p` grows
+-- as names leave n, so their sum counts the names that ever came, from a start of the storm's own.
+local function mark_of(h, u, r, n)
+  local s = call('ZMSCORE', h, 'l', 'f', 's', 'r')
+  for i = 1, 4 do s[i] = s[i] or '-' end
+  local names = (call('ZSCORE', h, 'p') or 0) + call('LLEN', n)
+  return call('SCARD', u) .. ' ' .. call('SCARD', r) .. ' ' .. names .. ' ' .. table.concat(s, ' ')
 end
 

@@ -1,0 +1,104 @@
+//! One contract, two ledgers: what every ledger does, and that Redis does what the memory ledger, its specification, does.
+
+mod contract;
+mod histories;
+mod life;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use stormfold::ledger::Ledger;
+use stormfold::ledger::redis::{RedisLedger, RedisSettings};
+use stormfold::metrics::Metrics;
+use stormfold::storm::{Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use tokio::sync::Notify;
+
+use crate::redis_server::RedisServer;
+
+/// A key that no other history of this process has: all of them may share one server.
+struct Key {
+    pattern: String,
+    key: StormKey,
+}
+
+impl Key {
+    fn another() -> Self {
+        static HISTORY: AtomicUsize = AtomicUsize::new(0);
+        let pattern = format!("X in history {}", HISTORY.fetch_add(1, Ordering::Relaxed));
+        Self { key: StormKey::new("prod", &pattern), pattern }
+    }
+
+    /// A Signal with these occurrences, each firing or resolved. Its times, severity and resources follow from its first one.
+    fn signal(&self, reports: &[(i64, bool)]) -> Observation {
+        let report = |(uid, firing): &(i64, bool)| Report {
+            uid: *uid,
+            firing: *firing,
+            resource: Some((uid % 150, format!("Pod/p{}", uid % 150).into())),
+        };
+        let first = reports[0].0;
+        let severity = [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical][first as usize % 4];
+        Observation {
+            signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
+            key: self.key,
+            opening: Arc::new(self.opening()),
+            severity,
+            resolvable: first % 5 == 0,
+            first_seen: now(100 - first % 13),
+            last_seen: now(200 + first % 17),
+            reports: reports.iter().map(report).collect(),
+            refused: Refused::default(),
+            clamped: 0,
+            told: false,
+            receipt: None,
+        }
+    }
+
+    fn opening(&self) -> Opening {
+        Opening {
+            object_namespace: "prod".into(),
+            pattern: self.pattern.clone(),
+            signal_name: "X".into(),
+            source_kind: None,
+            namespace: "prod".into(),
+            cluster: None,
+            severity: Severity::Warning,
+            group_labels: BTreeMap::new(),
+            policy: "default".into(),
+        }
+    }
+}
+
+/// Far in the future: a server's keys expire by its own clock, and none may in the middle of a history.
+fn now(step: i64) -> Timestamp {
+    Timestamp::from_second(4_100_000_000 + step).unwrap()
+}
+
+/// One more process that uses this server.
+async fn redis_ledger(server: &RedisServer) -> Arc<RedisLedger> {
+    let settings = RedisSettings { url: server.url() };
+    let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
+    ledger.begin().await.unwrap();
+    Arc::new(ledger)
+}
+
+/// Runs on a runtime of its own: `proptest` is not asynchronous.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Plays random histories, as many as this or as the variable STORMFOLD_HISTORIES says, and shows the shortest that fails.
+fn histories<S: Strategy>(count: u32, strategy: &S, play: impl Fn(S::Value)) {
+    let count = std::env::var("STORMFOLD_HISTORIES").map_or(count, |count| count.parse().expect("a number"));
+    let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
+    let outcome = TestRunner::new(config).run(strategy, |history| {
+        play(history);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
