@@ -18,6 +18,9 @@ mod crd_signal;
 mod forwarder;
 mod life;
 mod operator;
+mod outage;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
 mod restart;
 mod running;
 mod signals;

@@ -45,9 +45,12 @@ impl Operator {
         File::create(&path).unwrap().write_all(kubeconfig.as_bytes()).unwrap();
         let log = files.path().join("log");
         let namespaces = worlds.iter().map(|world| format!("--watch-namespace={}", world.namespace));
+        let url = worlds.first().and_then(|world| world.redis.as_ref()).map(|redis| redis.url());
+        let ledger = url.into_iter().flat_map(|url| ["--ledger=redis".to_owned(), format!("--redis-url={url}")]);
         let child = Command::new(env!("CARGO_BIN_EXE_stormfold"))
             .args(["run", "--admin-listen=127.0.0.1:0", "--log-format=json"])
             .args(namespaces)
+            .args(ledger)
             .args(arguments)
             .env_clear()
             .env("KUBECONFIG", &path)

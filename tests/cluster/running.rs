@@ -226,7 +226,7 @@ async fn running_without_the_crds_or_with_newer_ones_it_says_what_to_apply_and_w
     not_ready(&operator, "remediationrequests", "the CRD is not installed: kubectl apply -f crds/").await;
     let kubeconfig = Kubeconfig::from_yaml(&admin).unwrap();
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let world = World { client: Client::try_from(config).unwrap(), namespace: "default".into() };
+    let world = World { client: Client::try_from(config).unwrap(), namespace: "default".into(), redis: None };
     let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     for crd in stormfold::api::crds() {
         let newer = serde_json::to_string(&crd).unwrap().replace("\"critical\",", "\"critical\",\"fatal\",");

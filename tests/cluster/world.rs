@@ -1,5 +1,6 @@
 //! One test's part of the cluster: namespaces of its own, and what is in them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -8,12 +9,15 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus};
 
+use super::redis_server::RedisServer;
 use super::wait::eventually;
 
 /// See the module.
 pub struct World {
     pub client: Client,
     pub namespace: String,
+    /// The server of the test's ledger, when the scenarios are played with `--ledger redis` (variable TEST_LEDGER).
+    pub redis: Option<Arc<RedisServer>>,
 }
 
 impl World {
@@ -23,12 +27,21 @@ impl World {
         assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG is not set: run these tests with `make test`");
         let client = Client::try_default().await.expect("the throwaway cluster answers");
         let namespace = create_namespace(&client, test).await;
-        Self { client, namespace }
+        let redis = match std::env::var("TEST_LEDGER").as_deref() {
+            Err(_) | Ok("memory") => None,
+            Ok("redis") => Some(Arc::new(RedisServer::start(&["--maxmemory", "512mb"]))),
+            Ok(other) => panic!("TEST_LEDGER is {other}: memory or redis"),
+        };
+        Self { client, namespace, redis }
     }
 
     /// One more namespace of the same test.
     pub async fn another_namespace(&self, test: &str) -> Self {
-        Self { client: self.client.clone(), namespace: create_namespace(&self.client, test).await }
+        Self {
+            client: self.client.clone(),
+            namespace: create_namespace(&self.client, test).await,
+            redis: self.redis.clone(),
+        }
     }
 
     pub fn signals(&self) -> Api<Signal> {
