@@ -38,8 +38,10 @@ pub enum LedgerOperation {
 pub enum MergeOutcome {
     /// They joined the open storm.
     Joined,
-    /// None was open, or not the one that was expected.
+    /// None was open.
     NotOpen,
+    /// The expected one was not open any more: merged again.
+    Stray,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

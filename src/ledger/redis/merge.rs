@@ -3,7 +3,7 @@
 //!
 //! Everything in it is a join: sent twice, late or in part, it leaves the state that it would have left once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ use crate::storm::{Digest, Epoch, Observation, Report, StormId, StormKey};
 const PIPELINE: usize = 64;
 /// Reports in one MULTI. The server does nothing else meanwhile: some 5 ms at most.
 const MAX_REPORTS: usize = 4_096;
+/// How often a batch is merged again because its storm was closed meanwhile.
+const ATTEMPTS: usize = 4;
 /// Members in one command.
 const MAX_MEMBERS: usize = 1_000;
 
@@ -29,6 +31,7 @@ type Batch = (StormKey, Vec<Observation>);
 /// What the server says of a key without an open storm.
 pub(super) struct Look {
     epoch: Option<Epoch>,
+    last: Option<Epoch>,
     pub(super) held: bool,
 }
 
@@ -46,75 +49,96 @@ struct Piece<'a> {
 enum Done {
     /// For each observation, how many of its reports were new.
     Joined(Vec<usize>),
+    /// Its storm was closed, or dropped: what it wrote belongs to none.
+    Stray,
+}
+
+/// What became of a batch.
+enum Attempt {
+    Settled(Merge),
     Stray,
 }
 
 impl RedisLedger {
     pub(super) async fn merge_batches(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
-        self.look_at_unknown(batches, now).await?;
-        let held = self.held(batches, now).await?;
-        let mut outcomes: Vec<Option<Merge>> = batches.iter().map(|_| None).collect();
-        let mut pieces = Vec::new();
-        for (index, batch) in batches.iter().enumerate() {
-            if let Some(target) = self.known.target(batch.0) {
-                outcomes[index] = Some(Merge::Joined { epoch: target.epoch, new: Vec::new() });
-                self.cut(index, &batch.1, batch.0, &target, &held[index], &mut pieces);
+        let mut merges = Vec::with_capacity(batches.len());
+        for (batch, attempt) in batches.iter().zip(self.try_merge(batches, now).await?) {
+            let merge = match attempt {
+                Attempt::Settled(merge) => merge,
+                Attempt::Stray => self.merge_again(batch, now).await?,
+            };
+            self.metrics.ledger.merged(match merge {
+                Merge::Joined { .. } => MergeOutcome::Joined,
+                Merge::NotOpen { .. } => MergeOutcome::NotOpen,
+            });
+            merges.push(merge);
+        }
+        Ok(merges)
+    }
+
+    /// The storm that this process knew is not open any more: whatever is now, is asked of the server.
+    async fn merge_again(&self, batch: &Batch, now: Timestamp) -> Result<Merge, LedgerError> {
+        for _ in 0..ATTEMPTS {
+            self.metrics.ledger.merged(MergeOutcome::Stray);
+            if let Some(Attempt::Settled(merge)) = self.try_merge(std::slice::from_ref(batch), now).await?.pop() {
+                return Ok(merge);
             }
+        }
+        Err(LedgerError::Unavailable("storms of one key close faster than a Signal can join them".to_owned()))
+    }
+
+    async fn try_merge(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Attempt>, LedgerError> {
+        let closed = self.look_at_unknown(batches, now).await?;
+        let held = self.held(batches, now).await?;
+        let mut attempts = Vec::with_capacity(batches.len());
+        let mut pieces = Vec::new();
+        for (index, (batch, held)) in batches.iter().zip(&held).enumerate() {
+            attempts.push(match self.known.target(batch.0) {
+                Some(target) => {
+                    self.cut(index, &batch.1, batch.0, &target, held, &mut pieces);
+                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new() })
+                }
+                None => Attempt::Settled(not_open(batch, closed.get(&batch.0).copied().flatten(), held)),
+            });
         }
         for chunk in pieces.chunks(PIPELINE) {
             for (piece, done) in chunk.iter().zip(self.send_pieces(chunk, &held, now).await?) {
-                match (done, &mut outcomes[piece.batch]) {
-                    (Done::Joined(counts), Some(Merge::Joined { new, .. })) => new.extend(counts),
+                match (done, &mut attempts[piece.batch]) {
+                    (Done::Joined(counts), Attempt::Settled(Merge::Joined { new, .. })) => new.extend(counts),
+                    // Another piece of this batch was a stray: all of the batch is merged again, and this part of it is known then.
                     (Done::Joined(_), _) => {}
-                    (Done::Stray, outcome) => {
-                        *outcome = None;
+                    (Done::Stray, attempt) => {
+                        *attempt = Attempt::Stray;
                         self.known.gone(piece.id);
                         self.remove(piece.id.epoch, &piece.names, None).await?;
                     }
                 }
             }
         }
-        let mut merges = Vec::with_capacity(batches.len());
-        for ((outcome, batch), held) in outcomes.into_iter().zip(batches).zip(&held) {
-            let outcome = match outcome {
-                Some(joined) => joined,
-                None => self.not_open(batch, held).await?,
-            };
-            self.metrics.ledger.merged(match outcome {
-                Merge::Joined { .. } => MergeOutcome::Joined,
-                Merge::NotOpen { .. } => MergeOutcome::NotOpen,
-            });
-            merges.push(outcome);
-        }
-        Ok(merges)
+        Ok(attempts)
     }
 
-    /// No storm is open, or another one is: the caller merges again once it knows which.
-    async fn not_open(&self, batch: &Batch, held: &HashSet<Digest>) -> Result<Merge, LedgerError> {
-        let opens = |o: &Observation| o.reports.iter().any(|report| report.firing && !held.contains(&report.uid));
-        let last = self.names(batch.0)?.last();
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("ZSCORE").arg(last).arg("m");
-        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
-        Ok(Merge::NotOpen {
-            opens: batch.1.iter().map(opens).collect(),
-            last: read::<Option<f64>>(&replies, 0)?.map(whole),
-        })
-    }
-
-    /// Asks the server about the keys whose open storm this process does not know.
-    async fn look_at_unknown(&self, batches: &[Batch], now: Timestamp) -> Result<(), LedgerError> {
+    /// Asks the server about the keys whose open storm this process does not know; gives the last closed epoch of those without one.
+    async fn look_at_unknown(
+        &self,
+        batches: &[Batch],
+        now: Timestamp,
+    ) -> Result<HashMap<StormKey, Option<Epoch>>, LedgerError> {
         let unknown: Vec<&Batch> = batches.iter().filter(|batch| self.known.target(batch.0).is_none()).collect();
+        let mut closed = HashMap::new();
         for batches in unknown.chunks(PIPELINE) {
             let keys: Vec<StormKey> = batches.iter().map(|batch| batch.0).collect();
             for (look, (key, observations)) in self.look(&keys, now).await?.into_iter().zip(batches) {
-                let Some(epoch) = look.epoch else { continue };
+                let Some(epoch) = look.epoch else {
+                    closed.insert(*key, look.last);
+                    continue;
+                };
                 let names = Arc::new(self.storm_names(StormId { key: *key, epoch })?);
                 let pattern = observations.first().map(|o| o.opening.pattern.as_str()).unwrap_or_default();
                 self.known.opened(*key, Target { epoch, names, held: look.held }, pattern);
             }
         }
-        Ok(())
+        Ok(closed)
     }
 
     pub(super) async fn look(&self, keys: &[StormKey], now: Timestamp) -> Result<Vec<Look>, LedgerError> {
@@ -122,13 +146,15 @@ impl RedisLedger {
         for key in keys {
             let names = self.names(*key)?;
             pipeline.cmd("ZSCORE").arg(names.registers()).arg("e");
+            pipeline.cmd("ZSCORE").arg(names.last()).arg("m");
             pipeline.cmd("EXISTS").arg(names.held(bucket(now))).arg(names.held(bucket(now) - 1));
         }
         let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
         let look = |index: usize| -> Result<Look, LedgerError> {
             Ok(Look {
-                epoch: read::<Option<f64>>(&replies, 2 * index)?.map(whole),
-                held: read::<usize>(&replies, 2 * index + 1)? > 0,
+                epoch: read::<Option<f64>>(&replies, 3 * index)?.map(whole),
+                last: read::<Option<f64>>(&replies, 3 * index + 1)?.map(whole),
+                held: read::<usize>(&replies, 3 * index + 2)? > 0,
             })
         };
         (0..keys.len()).map(look).collect()
@@ -297,6 +323,12 @@ struct News {
     counts: Vec<usize>,
     /// Occurrences that were not seen firing before.
     fired: Vec<Digest>,
+}
+
+/// No storm is open: says whether one must be.
+fn not_open((_, observations): &Batch, last: Option<Epoch>, held: &HashSet<Digest>) -> Merge {
+    let opens = |o: &Observation| o.reports.iter().any(|report| report.firing && !held.contains(&report.uid));
+    Merge::NotOpen { opens: observations.iter().map(opens).collect(), last }
 }
 
 /// The reports that no closed storm holds.
