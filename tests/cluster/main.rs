@@ -6,8 +6,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test says what is wrong by ending"
 )]
+#![allow(clippy::disallowed_methods, reason = "how much to test, and on what, is told by the environment")]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
 mod bad_input;

@@ -7,7 +7,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `p` counter of names published, `a` alerts shown | while it is open |
+//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, `p` counter of names published, `a` alerts shown; and, each with the first two characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable | while it is open |
 //! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open |
 //! | `{pp}x<sid>` | intset | resources counted | while it is open |
 //! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
@@ -160,6 +160,12 @@ impl StormNames {
     /// Scratch of `forget`.
     pub(super) fn scratch(&self) -> String {
         self.key.name('t', &self.sid)
+    }
+
+    /// What its registers' names end with. Two storms of one key have the same tag once in 4,096 times; then, if a stray of the one
+    /// comes when the other is open, the other's times and severity may be too wide.
+    pub(super) fn tag(&self) -> &str {
+        self.sid.get(..2).unwrap_or_default()
     }
 
     /// Its dirty mark.

@@ -35,6 +35,8 @@ struct OpenStorm {
     resources: HashSet<Digest>,
     /// Occurrences that this process saw firing first since the last acknowledgement, and when by its own count.
     unshown: Vec<(u64, Digest)>,
+    /// The alerts of the last snapshot that this process acknowledged.
+    shown: usize,
 }
 
 /// Maxima; `None` where nothing is known.
@@ -107,6 +109,7 @@ impl Known {
             registers: Registers::default(),
             resources: HashSet::new(),
             unshown: Vec::new(),
+            shown: 0,
         };
         inner.open.insert(key, storm);
     }
@@ -171,19 +174,20 @@ impl Known {
         self.lock().merged
     }
 
-    /// What was merged up to this count is shown.
-    pub(super) fn shown(&self, id: StormId, merged: u64) {
+    /// What was merged up to this count is shown, so many alerts in all.
+    pub(super) fn shown(&self, id: StormId, merged: u64, alerts: usize) {
         if let Some(storm) = self.lock().open.get_mut(&id.key).filter(|storm| storm.epoch == id.epoch) {
+            storm.shown = alerts;
             storm.unshown.retain(|(at, _)| *at > merged);
             storm.unshown.shrink_to(1024);
         }
     }
 
-    /// What this process merged and nobody was shown.
-    pub(super) fn unshown(&self, id: StormId) -> Vec<Digest> {
+    /// What this process merged and nobody was shown, and how many alerts were shown when it last acknowledged.
+    pub(super) fn unshown(&self, id: StormId) -> (Vec<Digest>, usize) {
         let inner = self.lock();
         let storm = inner.open.get(&id.key).filter(|storm| storm.epoch == id.epoch);
-        storm.map(|storm| storm.unshown.iter().map(|(_, uid)| *uid).collect()).unwrap_or_default()
+        storm.map(|storm| (storm.unshown.iter().map(|(_, uid)| *uid).collect(), storm.shown)).unwrap_or_default()
     }
 
     /// What this storm groups; empty when this process has not met it yet.

@@ -10,3 +10,9 @@ pub(super) fn read<T: FromRedisValue>(replies: &[Value], index: usize) -> Result
     let reply = replies.get(index).ok_or_else(|| unexpected("it is missing"))?;
     redis::from_redis_value_ref(reply).map_err(|error| unexpected(&error.to_string()))
 }
+
+/// Registers hold whole numbers below 2^53.
+#[expect(clippy::cast_possible_truncation, reason = "registers hold whole numbers below 2^53")]
+pub(super) fn whole(score: f64) -> i64 {
+    score as i64
+}

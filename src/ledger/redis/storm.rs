@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use redis::{Cmd, Value};
 
 use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expires, closed_expires};
-use super::merge::{add_members, whole};
-use super::reply::read;
+use super::piece::add_members;
+use super::reply::{read, whole};
 use super::{RedisLedger, facts, random, scripts};
 use crate::ledger::{Closing, LedgerError, Snapshot, Version};
 use crate::metrics::LedgerOperation;
@@ -133,7 +133,9 @@ impl RedisLedger {
         let mut sample = Sample::default();
         let (mut taken, mut counter) = (0, None);
         for page in 1..=PAGES {
-            texts.iter().for_each(|text| sample.offer(text));
+            for text in &texts {
+                sample.offer(text);
+            }
             taken += texts.len();
             let Some(staged) = self.stage(id, names, &texts).await? else { return Ok(None) };
             if *counter.get_or_insert(staged.counter) != staged.counter {
@@ -223,7 +225,7 @@ impl RedisLedger {
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
         cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(*counter).arg(*taken).arg(alerts);
         let clean = read(&[self.run(LedgerOperation::Ack, cmd).await?], 0)?;
-        self.known.shown(id, *merged);
+        self.known.shown(id, *merged, alerts);
         Ok(clean)
     }
 
@@ -262,7 +264,8 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("DEL").arg(names.scratch());
-        add_members(&mut pipeline, &names.scratch(), &self.known.unshown(id));
+        let (unshown, shown) = self.known.unshown(id);
+        add_members(&mut pipeline, &names.scratch(), &unshown);
         pipeline.cmd("EXPIRE").arg(names.scratch()).arg(SCRATCH_SECONDS);
         match self.connection.send(LedgerOperation::Close, &pipeline).await {
             // Without it the script lets all go, and the receipts tell what is handled.
@@ -281,7 +284,7 @@ impl RedisLedger {
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::FORGET, &keys);
-        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
+        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(now)).arg(bucket_expires(bucket(now))).arg(shown);
         let let_go = self.run(LedgerOperation::Close, cmd).await?;
         self.known.gone(id);
         read(&[let_go], 0)

@@ -188,7 +188,7 @@ impl Model {
     }
 }
 
-pub(super) async fn play(ledger: &dyn Ledger, history: Vec<Step>) {
+async fn play(ledger: &dyn Ledger, history: Vec<Step>) {
     let mut model = Model::new();
     let mut delivered: Vec<Vec<(i64, bool)>> = Vec::new();
     for (at, step) in (0..).zip(&history) {

@@ -14,7 +14,8 @@ use crate::redis_server::RedisServer;
 async fn of_many_openers_one_opens(ledgers: &[Arc<dyn Ledger>]) {
     let key = Key::another();
     let open = |n: i64| {
-        let (ledger, id) = (ledgers[n as usize % ledgers.len()].clone(), StormId { key: key.key, epoch: 100 + n });
+        let ledger = ledgers.iter().cycle().nth(usize::try_from(n).unwrap()).unwrap().clone();
+        let id = StormId { key: key.key, epoch: 100 + n };
         tokio::spawn(async move { ledger.open(id, "X in prod", now(0)).await })
     };
     let mut epochs = BTreeSet::new();

@@ -40,12 +40,11 @@ impl Key {
             resource: Some((uid % 150, format!("Pod/p{}", uid % 150).into())),
         };
         let first = reports[0].0;
-        let severity = [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical][first as usize % 4];
         Observation {
             signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
             key: self.key,
             opening: Arc::new(self.opening()),
-            severity,
+            severity: Severity::from_rank(first % 4),
             resolvable: first % 5 == 0,
             first_seen: now(100 - first % 13),
             last_seen: now(200 + first % 17),

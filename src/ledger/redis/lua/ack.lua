@@ -4,7 +4,7 @@
 -- ->    1: nothing is left to publish (or the storm is not open); 0: something is
 -- For example: after the example of `stage`, with … "2 1 …" 77 1 2 -> 1; n is gone, p = 78, a = 2, and q has no mark of this storm.
 if open_epoch(KEYS[1]) ~= ARGV[1] then return 1 end
-local same = mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[4]) == ARGV[3]
+local same = mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tag_of(ARGV[2])) == ARGV[3]
 local taken = tonumber(ARGV[5])
 -- Another p: another publisher was first, or the storm was dropped and taken in again: its names are not those of this snapshot.
 if taken > 0 and call('ZSCORE', KEYS[1], 'p') == ARGV[4] then

@@ -4,7 +4,7 @@
 -- ->    1: closed; 0: something changed since, or the storm is not open
 -- For example: u = {1,2}, r = {2,3} -> 1; c = {1,2,3}, l has m=1764000300, f has the facts, and every other key of the storm is gone.
 if open_epoch(KEYS[1]) ~= ARGV[1] then return 0 end
-if mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[4]) ~= ARGV[3] then return 0 end
+if mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tag_of(ARGV[2])) ~= ARGV[3] then return 0 end
 call('SET', KEYS[8], ARGV[4], 'EXAT', ARGV[5])
 call('SUNIONSTORE', KEYS[7], KEYS[7], KEYS[2], KEYS[3])
 call('EXPIREAT', KEYS[7], ARGV[6])

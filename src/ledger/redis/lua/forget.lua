@@ -1,12 +1,15 @@
 -- The object of a storm was deleted by hand: the storm is over, and what the object showed is held.
 -- KEYS  h, u, r, n, q, l, c (held, current), t (what this process merged first since the last acknowledgement), x
--- ARGV  epoch, dirty mark, when l expires, when c does (unix seconds)
--- ->    0: all of it was shown; 1: something is let go. If t does not explain all that was not shown, nothing is held: the receipts
+-- ARGV  epoch, dirty mark, when l expires, when c does (unix seconds), the alerts shown at this process' own last acknowledgement
+-- ->    0: all of it was shown; 1: something is let go. If t may not be all that was not shown, nothing is held: the receipts
 --       of the Signals say what is handled, and they are read again.
 -- For example: u = {1,2,3}, a = 2, t = {3} -> 1; c = {1,2}.
 if open_epoch(KEYS[1]) ~= ARGV[1] then return 0 end
-local unshown = call('SCARD', KEYS[2]) - tonumber(call('ZSCORE', KEYS[1], 'a') or 0)
-if unshown == call('SINTERCARD', 2, KEYS[2], KEYS[8]) then
+local shown = tonumber(call('ZSCORE', KEYS[1], 'a') or 0)
+local unshown = call('SCARD', KEYS[2]) - shown
+if unshown == 0 then call('DEL', KEYS[8]) end
+-- The last acknowledgement was this process' own, and since then u grew by what it merged itself: then t is what was not shown.
+if unshown == 0 or shown == tonumber(ARGV[5]) and unshown == call('SINTERCARD', 2, KEYS[2], KEYS[8]) then
   call('SUNIONSTORE', KEYS[2], KEYS[2], KEYS[3])
   call('SDIFFSTORE', KEYS[2], KEYS[2], KEYS[8])
   call('SUNIONSTORE', KEYS[7], KEYS[7], KEYS[2])

@@ -5,8 +5,13 @@
 -- For example: h is missing, u = {1} -> EVALSHA … 1764000300 <mark> '' -> 1, and u and the mark are gone.
 local epoch = open_epoch(KEYS[1])
 if epoch == ARGV[1] and call('ZSCORE', KEYS[1], 'p') ~= ARGV[3] then return 0 end
--- Registers of another open storm of this key stay; registers without an epoch are a stray's.
-if epoch == ARGV[1] or not epoch then call('UNLINK', KEYS[1]) end
+if epoch == ARGV[1] or not epoch then
+  call('UNLINK', KEYS[1])
+else
+  -- Another storm of this key is open: its registers stay.
+  local tag = tag_of(ARGV[2])
+  call('ZREM', KEYS[1], 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag)
+end
 call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 call('ZREM', KEYS[6], ARGV[2])
 return 1

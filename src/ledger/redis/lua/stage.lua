@@ -5,8 +5,9 @@
 -- For example: u = {1,2}, r = {2}, n = [Pod/a], one digest -> {"2 1 78 1764000009 -1764000000 2 -", 2, 1, 1, 1, "-1764000000", …}
 if open_epoch(KEYS[1]) ~= ARGV[1] then return false end
 if #ARGV > 2 then call('SADD', KEYS[4], unpack(ARGV, 3)) end
-local s = call('ZMSCORE', KEYS[1], 'f', 'l', 's', 'r', 'p', 'a')
+local tag = tag_of(ARGV[2])
+local s = call('ZMSCORE', KEYS[1], 'f' .. tag, 'l' .. tag, 's' .. tag, 'r' .. tag, 'p', 'a')
 return {
-  mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[5]), call('SCARD', KEYS[2]), call('SINTERCARD', 2, KEYS[2], KEYS[3]), call('SCARD', KEYS[4]),
+  mark_of(KEYS[1], KEYS[2], KEYS[3], KEYS[5], tag), call('SCARD', KEYS[2]), call('SINTERCARD', 2, KEYS[2], KEYS[3]), call('SCARD', KEYS[4]),
   call('LLEN', KEYS[5]), s[1], s[2], s[3], s[4], s[5], s[6], call('ZSCORE', KEYS[6], ARGV[2]),
 }

@@ -1,0 +1,124 @@
+//! What the server knows of keys that this process does not: which storm is open, and what closed storms hold.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::RedisLedger;
+use super::keys::{bucket, bucket_expires};
+use super::known::Target;
+use super::merge::{Batch, MAX_REPORTS, PIPELINE};
+use super::piece::add_members;
+use super::reply::{read, whole};
+use crate::ledger::{LedgerError, Merge};
+use crate::metrics::LedgerOperation;
+use crate::storm::{Digest, Epoch, Observation, StormId, StormKey};
+
+/// What the server says of a key without an open storm.
+pub(super) struct Look {
+    epoch: Option<Epoch>,
+    last: Option<Epoch>,
+    pub(super) held: bool,
+}
+
+impl RedisLedger {
+    /// Asks the server about the keys whose open storm this process does not know; gives the last closed epoch of those without one.
+    pub(super) async fn look_at_unknown(
+        &self,
+        batches: &[Batch],
+        now: Timestamp,
+    ) -> Result<HashMap<StormKey, Option<Epoch>>, LedgerError> {
+        let unknown: Vec<&Batch> = batches.iter().filter(|batch| self.known.target(batch.0).is_none()).collect();
+        let mut closed = HashMap::new();
+        for batches in unknown.chunks(PIPELINE) {
+            let keys: Vec<StormKey> = batches.iter().map(|batch| batch.0).collect();
+            for (look, (key, observations)) in self.look(&keys, now).await?.into_iter().zip(batches) {
+                let Some(epoch) = look.epoch else {
+                    closed.insert(*key, look.last);
+                    continue;
+                };
+                let names = Arc::new(self.storm_names(StormId { key: *key, epoch })?);
+                let pattern = observations.first().map(|o| o.opening.pattern.as_str()).unwrap_or_default();
+                self.known.opened(*key, Target { epoch, names, held: look.held }, pattern);
+            }
+        }
+        Ok(closed)
+    }
+
+    pub(super) async fn look(&self, keys: &[StormKey], now: Timestamp) -> Result<Vec<Look>, LedgerError> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            let names = self.names(*key)?;
+            pipeline.cmd("ZSCORE").arg(names.registers()).arg("e");
+            pipeline.cmd("ZSCORE").arg(names.last()).arg("m");
+            pipeline.cmd("EXISTS").arg(names.held(bucket(now))).arg(names.held(bucket(now) - 1));
+        }
+        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
+        let look = |index: usize| -> Result<Look, LedgerError> {
+            Ok(Look {
+                epoch: read::<Option<f64>>(&replies, 3 * index)?.map(whole),
+                last: read::<Option<f64>>(&replies, 3 * index + 1)?.map(whole),
+                held: read::<usize>(&replies, 3 * index + 2)? > 0,
+            })
+        };
+        (0..keys.len()).map(look).collect()
+    }
+
+    /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
+    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HashSet<Digest>>, LedgerError> {
+        let mut asked = Vec::new();
+        for (index, (key, observations)) in batches.iter().enumerate() {
+            if self.known.target(*key).is_none_or(|target| target.held) {
+                let uids: Vec<Digest> = observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect();
+                asked.extend(uids.chunks(MAX_REPORTS).map(|uids| (index, *key, uids.to_vec())));
+            }
+        }
+        let mut held: Vec<HashSet<Digest>> = batches.iter().map(|_| HashSet::new()).collect();
+        for asked in asked.chunks(PIPELINE) {
+            for ((index, ..), met) in asked.iter().zip(self.meet(asked, now).await?) {
+                held[*index].extend(met);
+            }
+        }
+        Ok(held)
+    }
+
+    async fn meet(
+        &self,
+        asked: &[(usize, StormKey, Vec<Digest>)],
+        now: Timestamp,
+    ) -> Result<Vec<Vec<Digest>>, LedgerError> {
+        let bucket = bucket(now);
+        let mut pipeline = redis::pipe();
+        for (_, key, uids) in asked {
+            for bucket in [bucket, bucket - 1] {
+                pipeline.cmd("SMISMEMBER").arg(self.names(*key)?.held(bucket)).arg(uids);
+            }
+        }
+        let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
+        let (mut met, mut renewals) = (Vec::with_capacity(asked.len()), redis::pipe());
+        for (index, (_, key, uids)) in asked.iter().enumerate() {
+            let (current, before): (Vec<bool>, Vec<bool>) =
+                (read(&replies, 2 * index)?, read(&replies, 2 * index + 1)?);
+            let uids = uids.iter().copied().zip(current.into_iter().zip(before));
+            let renewed: Vec<Digest> =
+                uids.clone().filter(|(_, met)| *met == (false, true)).map(|(uid, _)| uid).collect();
+            if !renewed.is_empty() {
+                let held = self.names(*key)?.held(bucket);
+                add_members(&mut renewals, &held, &renewed);
+                renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(bucket));
+            }
+            met.push(uids.filter(|(_, (current, before))| *current || *before).map(|(uid, _)| uid).collect());
+        }
+        if !renewals.is_empty() {
+            self.connection.send(LedgerOperation::Hold, &renewals).await?;
+        }
+        Ok(met)
+    }
+}
+
+/// No storm is open: says whether one must be.
+pub(super) fn not_open((_, observations): &Batch, last: Option<Epoch>, held: &HashSet<Digest>) -> Merge {
+    let opens = |o: &Observation| o.reports.iter().any(|report| report.firing && !held.contains(&report.uid));
+    Merge::NotOpen { opens: observations.iter().map(opens).collect(), last }
+}
