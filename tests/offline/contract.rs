@@ -273,7 +273,7 @@ async fn a_closed_storm_holds_its_occurrences_for_the_dedup_horizon_after_the_la
 async fn smoke() {
     let server = crate::redis_server::RedisServer::start(&[]);
     let rewatch = Arc::new(tokio::sync::Notify::new());
-    let settings = stormfold::ledger::redis::RedisSettings { url: server.url() };
+    let settings = stormfold::ledger::redis::RedisSettings::new(server.url());
     let ledger = stormfold::ledger::redis::RedisLedger::new(settings, rewatch, stormfold::metrics::Metrics::default());
     ledger.begin().await.unwrap();
     play(
