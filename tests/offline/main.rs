@@ -20,6 +20,10 @@ mod pacing;
 mod press;
 mod publishing;
 mod receipts;
+mod redis_connection;
+mod redis_endpoint;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+mod redis_server_checks;
+mod redis_world;
 mod script;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
+};
 
 use crate::ledger::LedgerError;
 
@@ -56,23 +58,33 @@ impl RedisSettings {
         })?;
         let tls = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => {
-                return Err("--redis-url asks for #insecure, which this program does not do: name the authority that signed \
+                return Err(
+                    "--redis-url asks for #insecure, which this program does not do: name the authority that signed \
                             the certificate of Redis by --redis-ca-file"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             ConnectionAddr::TcpTls { .. } => true,
             _ => false,
         };
-        let files = [("--redis-ca-file", &self.ca_file), ("--redis-cert-file", &self.cert_file), ("--redis-key-file", &self.key_file)];
+        let files = [
+            ("--redis-ca-file", &self.ca_file),
+            ("--redis-cert-file", &self.cert_file),
+            ("--redis-key-file", &self.key_file),
+        ];
         if let Some((flag, _)) = files.iter().find(|(_, file)| file.is_some() && !tls) {
-            return Err(format!("{flag} is for TLS, and --redis-url does not begin with rediss://: without it nothing is encrypted"));
+            return Err(format!(
+                "{flag} is for TLS, and --redis-url does not begin with rediss://: without it nothing is encrypted"
+            ));
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
             return Err("--redis-cert-file and --redis-key-file are of use together only".to_owned());
         }
         let redis = info.redis_settings();
         if redis.password().is_some() && self.password_file.is_some() {
-            return Err("both --redis-url and --redis-password-file give a password: leave it out of the URL".to_owned());
+            return Err(
+                "both --redis-url and --redis-password-file give a password: leave it out of the URL".to_owned()
+            );
         }
         if redis.username().is_some() && self.username_file.is_some() {
             return Err("both --redis-url and --redis-username-file name a user: leave it out of the URL".to_owned());
@@ -87,11 +99,14 @@ impl RedisSettings {
 
     /// A client with what the files say now.
     pub(super) fn client(&self) -> Result<Client, LedgerError> {
-        let refused = |error: &redis::RedisError| LedgerError::Refused(format!("no TLS connection to Redis can be made: {error}"));
+        let refused = |error: &redis::RedisError| {
+            LedgerError::Refused(format!("no TLS connection to Redis can be made: {error}"))
+        };
         let info = self.parse().map_err(LedgerError::Refused)?;
         // RESP3 whatever the URL says: on RESP2 a connection that was closed while idle is noticed by the first call that fails.
         let mut redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        redis = redis.set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        // `CLIENT SETINFO` came with 7.2 and needs a right of its own: a name in `CLIENT LIST` is not worth that.
+        redis = redis.set_skip_set_lib_name();
         if let Some(file) = &self.username_file {
             redis = redis.set_username(secret("--redis-username-file", file)?);
         }

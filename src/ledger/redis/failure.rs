@@ -68,7 +68,10 @@ fn of_server(kind: ServerErrorKind, error: &RedisError) -> Failure {
         ServerErrorKind::NoScript => Failure::unavailable(words(), Remedy::LoadScripts),
         // A failover moved the name of the primary, and this connection still leads to the old one: it would fail for ever.
         ServerErrorKind::ReadOnly => Failure::unavailable(
-            format!("this Redis is a replica ({}): a failover, or --redis-url names one; the address is tried again", words()),
+            format!(
+                "this Redis is a replica ({}): a failover, or --redis-url names one; the address is tried again",
+                words()
+            ),
             Remedy::Rebuild,
         ),
         ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown => Failure::unavailable(words(), Remedy::Rebuild),
@@ -103,10 +106,14 @@ fn of_code(code: &str, error: &RedisError) -> Failure {
         "BUSY" => Failure::unavailable(format!("a script of somebody holds Redis up: {words}"), Remedy::Keep),
         "NOAUTH" | "WRONGPASS" => wrong_password(error),
         "WRONGTYPE" => Failure::refused(
-            format!("a key of ours has another type ({words}): does this Redis database belong to something else, too?"),
+            format!(
+                "a key of ours has another type ({words}): does this Redis database belong to something else, too?"
+            ),
             Remedy::Keep,
         ),
-        "MISCONF" => Failure::unavailable(format!("Redis takes no writes because it cannot save: {words}"), Remedy::Keep),
+        "MISCONF" => {
+            Failure::unavailable(format!("Redis takes no writes because it cannot save: {words}"), Remedy::Keep)
+        }
         // NOREPLICAS, NOGOODSLAVE and what later servers say: the server answers, and its words say what is wrong.
         _ => Failure::unavailable(words, Remedy::Keep),
     }
@@ -153,5 +160,76 @@ fn connection_words(error: &RedisError) -> String {
         format!("{words}: this port of Redis speaks no TLS: is it redis:// instead of rediss://, or another port?")
     } else {
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a line of the server means.
+    fn of(line: &str) -> (LedgerError, Remedy) {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        let Failure { error, remedy } = Failure::from(&value.extract_error().unwrap_err());
+        (error, remedy)
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_unavailable_in_its_own_words() {
+        for (line, remedy) in [
+            ("LOADING Redis is loading the dataset in memory", Remedy::Rebuild),
+            ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", Remedy::Rebuild),
+            ("READONLY You can't write against a read only replica.", Remedy::Rebuild),
+            ("EXECABORT Transaction discarded because of: READONLY You can't write", Remedy::Rebuild),
+            ("BUSY Redis is busy running a script.", Remedy::Keep),
+            ("MISCONF Redis is configured to save RDB snapshots", Remedy::Keep),
+            ("NOREPLICAS Not enough good replicas to write.", Remedy::Keep),
+            ("ERR unknown command 'SINTERCARD'", Remedy::Keep),
+            ("EXECABORT Transaction discarded because of previous errors.", Remedy::Keep),
+            ("NOSCRIPT No matching script.", Remedy::LoadScripts),
+        ] {
+            let (error, seen) = of(line);
+            assert!(matches!(&error, LedgerError::Unavailable(words) if words.contains(line)), "{line}: {error}");
+            assert_eq!(seen, remedy, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_full_server_is_full_whether_a_command_or_a_transaction_is_refused() {
+        for line in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+        ] {
+            let (error, remedy) = of(line);
+            assert!(matches!(&error, LedgerError::Full(words) if words.contains(line)), "{error}");
+            assert_eq!(remedy, Remedy::Keep);
+        }
+    }
+
+    #[test]
+    fn what_somebody_must_mend_is_refused_with_what_to_mend() {
+        for (line, mend) in [
+            ("NOPERM User x has no permissions to run the 'sadd' command", "ACL SETUSER <name> ~{??}* "),
+            ("NOPERM this user has no permissions to access one of the keys", "+sadd"),
+            ("WRONGPASS invalid username-password pair or user is disabled.", "--redis-password-file"),
+            ("NOAUTH Authentication required.", "--redis-password-file"),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", "belong to something else"),
+            ("MOVED 3999 127.0.0.1:6381", "cluster-enabled no"),
+            ("CROSSSLOT Keys in request don't hash to the same slot", "cluster-enabled no"),
+        ] {
+            let (error, _) = of(line);
+            assert!(
+                matches!(&error, LedgerError::Refused(words) if words.contains(line) && words.contains(mend)),
+                "{error}"
+            );
+        }
+    }
+
+    // The server may come back before anybody notices that it was away.
+    #[test]
+    fn a_broken_connection_is_worth_a_second_try_and_a_timeout_is_not() {
+        let of = |kind: std::io::ErrorKind| Failure::from(&RedisError::from(std::io::Error::from(kind))).remedy;
+        assert_eq!(of(std::io::ErrorKind::BrokenPipe), Remedy::RebuildAndRepeat);
+        assert_eq!(of(std::io::ErrorKind::TimedOut), Remedy::Rebuild);
     }
 }

@@ -8,7 +8,7 @@ use crate::ledger::LedgerError;
 /// The least rights that suffice, as `ACL SETUSER` takes them: `ACL SETUSER stormfold on >password` and this. `hello`, `info`,
 /// `script|load` and `config|get` are for each new connection, the others for the ledger, its scripts included. `config|get` may be
 /// left out: then nothing can be said of `set-max-intset-entries`. Every key begins with `{pp}`.
-pub const ACL_RULE: &str = "~{??}* +hello +select +client|setinfo +info +config|get +script|load +evalsha +multi +exec \
+pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha +multi +exec \
                             +get +set +del +unlink +exists +expire +expireat \
                             +sadd +scard +smismember +sintercard +sunionstore +sdiffstore \
                             +zadd +zcard +zincrby +zmscore +zrange +zrem +zscore \
@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn a_replica_and_a_node_of_a_cluster_are_not_taken() {
         let replica = verdict("role:master", "role:slave\r\nmaster_host:10.0.0.7\r\nmaster_port:6379");
-        assert!(replica.starts_with("the ledger does not answer: this Redis is a replica of 10.0.0.7:6379"), "{replica}");
+        assert!(
+            replica.starts_with("the ledger does not answer: this Redis is a replica of 10.0.0.7:6379"),
+            "{replica}"
+        );
         let cluster = verdict("redis_mode:standalone", "redis_mode:cluster");
         assert!(cluster.contains("cluster-enabled no"), "{cluster}");
     }
