@@ -51,9 +51,8 @@ impl From<&RedisError> for Failure {
             ErrorKind::RESP3NotSupported => {
                 Self::refused("Redis 7.0 or newer is needed, this one does not know RESP3", Remedy::Rebuild)
             }
-            ErrorKind::InvalidClientConfig => Self::refused(error.to_string(), Remedy::Rebuild),
-            // Of rustls: a certificate or a key that it cannot use.
-            ErrorKind::Client => Self::refused(error.to_string(), Remedy::Rebuild),
+            // The latter is of rustls: a certificate or a key that it cannot use.
+            ErrorKind::InvalidClientConfig | ErrorKind::Client => Self::refused(error.to_string(), Remedy::Rebuild),
             ErrorKind::UnexpectedReturnType => Self::unavailable(error.to_string(), Remedy::Keep),
             // Garbage on the wire, or a kind of error that a later version of the library has: a fresh connection is the safe answer.
             _ => Self::unavailable(error.to_string(), Remedy::Rebuild),
