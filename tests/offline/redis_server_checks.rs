@@ -65,6 +65,13 @@ async fn a_server_that_evicts_from_the_start_is_refused_and_taken_once_mended() 
 }
 
 #[tokio::test]
+async fn a_node_of_a_redis_cluster_is_refused_before_anything_is_written() {
+    let server = RedisServer::start(&["--cluster-enabled", "yes"]);
+    let error = World::new(RedisSettings::new(server.url())).ledger.begin().await.unwrap_err();
+    assert!(matches!(&error, LedgerError::Refused(words) if words.contains("cluster-enabled no")), "{error}");
+}
+
+#[tokio::test]
 async fn a_wipe_while_nothing_is_sent_is_noticed_and_the_signals_are_read_again() {
     let server = RedisServer::start(&[]);
     let world = World::begun(server.url()).await;

@@ -66,8 +66,9 @@ impl Info {
                 self.version()
             )));
         }
-        if self.text("redis_mode") == Some("cluster") {
-            return Err(LedgerError::Refused(no_cluster("redis_mode:cluster")));
+        // Not `redis_mode`, which Valkey calls otherwise.
+        if self.text("cluster_enabled") == Some("1") {
+            return Err(LedgerError::Refused(no_cluster("cluster_enabled:1")));
         }
         if self.text("role").is_some_and(|role| role != "master") {
             let primary = [self.text("master_host").unwrap_or("?"), self.text("master_port").unwrap_or("?")].join(":");
@@ -143,7 +144,7 @@ pub(super) fn no_cluster(seen: &str) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:aa\r\n\r\n# Replication\r\nrole:master\r\n\
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\ncluster_enabled:0\r\nrun_id:aa\r\n\r\n# Replication\r\nrole:master\r\n\
                         master_replid:bb\r\n# Memory\r\nmaxmemory_policy:noeviction\r\nmem_fragmentation_ratio:1.25\r\n";
 
     fn verdict(from: &str, to: &str) -> String {
@@ -185,7 +186,7 @@ mod tests {
             replica.starts_with("the ledger does not answer: this Redis is a replica of 10.0.0.7:6379"),
             "{replica}"
         );
-        let cluster = verdict("redis_mode:standalone", "redis_mode:cluster");
+        let cluster = verdict("cluster_enabled:0", "cluster_enabled:1");
         assert!(cluster.contains("cluster-enabled no"), "{cluster}");
     }
 }
