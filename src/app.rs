@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Pages};
 use crate::ingest::Ingest;
 use crate::ingest::receipt::{Board, write_receipts};
-use crate::ledger::Ledger;
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
 use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
 use crate::runtime::clock::Clock;
@@ -29,6 +29,8 @@ use crate::settings::RunSettings;
 /// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
 /// latest; shorter calls have a bound of their own.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
+/// How often the server of the ledger is looked at.
+const LOOK_AT_SERVER: Duration = Duration::from_secs(10);
 /// How long the loops may take to end what they are at. Shorter than the 30 s that a kubelet waits.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -90,15 +92,19 @@ fn start(
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let rewatch = Arc::new(Notify::new());
-    let ledger: Arc<dyn Ledger> = match settings.redis() {
-        None => Arc::new(MemoryLedger::default()),
-        Some(redis) => Arc::new(RedisLedger::new(redis, rewatch.clone(), metrics.clone())),
-    };
     let watch = |resource| watch(resource, settings, &readiness, &metrics);
     let signals = watch(WatchedResource::Signals);
     let objects = watch(WatchedResource::RemediationRequests);
     #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
     let clock = Clock::new(Timestamp::now);
+    let ledger: Arc<dyn Ledger> = match settings.redis() {
+        None => Arc::new(MemoryLedger::default()),
+        Some(redis) => {
+            let ledger = Arc::new(RedisLedger::new(redis, rewatch.clone(), metrics.clone()));
+            watch_server(ledger.clone(), &readiness, &clock, loops, stop);
+            ledger
+        }
+    };
     let (events, event_writer) = events(client.clone(), &metrics);
     let (requests, queue) = requests();
     let (listed_sender, listed) = watch::channel(false);
@@ -143,6 +149,22 @@ fn start(
     loops.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
     loops.spawn(queue.run(publisher, requests, stop.clone()));
     loops.spawn(ingest.run(client.clone(), signals, stop.clone()));
+}
+
+/// Looks at the server of the ledger, and is not ready while it must not be used.
+fn watch_server(
+    ledger: Arc<RedisLedger>,
+    readiness: &Readiness,
+    clock: &Clock,
+    loops: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let (gate, clock) = (readiness.open_gate("ledger server"), clock.clone());
+    let tell = move |state| match state {
+        Ok(()) => gate.open(),
+        Err(error) => gate.close(&LedgerError::to_string(&error)),
+    };
+    loops.spawn(ledger.watch_server(LOOK_AT_SERVER, move || clock.now(), tell, stop.clone()));
 }
 
 /// A watch on this resource, with its gates.

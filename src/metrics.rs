@@ -1,6 +1,7 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
 mod ledger;
+mod server;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
+pub use server::{ServerMetrics, ServerReading};
 
 /// What became of a Signal at intake.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]

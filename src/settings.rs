@@ -1,10 +1,14 @@
 //! Flags and environment: read here, checked here, and nowhere else (but RUST_LOG, which belongs to the log filter).
 
+mod redis;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
+
+pub use redis::RedisFlags;
 
 use crate::ledger::redis::RedisSettings;
 use crate::storm::Policy;
@@ -60,9 +64,9 @@ pub struct RunSettings {
     /// Where storm state is merged.
     #[arg(long, env = "STORMFOLD_LEDGER", default_value = "memory")]
     pub ledger: LedgerKind,
-    /// Where Redis is, for `--ledger redis`: redis://HOST:PORT/DATABASE, or rediss:// for TLS. One database per installation.
-    #[arg(long, env = "STORMFOLD_REDIS_URL", required_if_eq("ledger", "redis"))]
-    redis_url: Option<String>,
+    /// Where Redis is, when it keeps the ledger.
+    #[command(flatten)]
+    redis: RedisFlags,
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
@@ -106,13 +110,12 @@ impl RunSettings {
                 "--max-age {max_age:#} is not longer than --quiet-period {quiet_period:#}: no storm could end as Quiet"
             ));
         }
-        Ok(())
+        self.redis().map_or(Ok(()), |redis| redis.validate())
     }
 
     /// Where Redis is, when it keeps the ledger.
     pub fn redis(&self) -> Option<RedisSettings> {
-        let url = self.redis_url.clone().filter(|_| self.ledger == LedgerKind::Redis)?;
-        Some(RedisSettings { url })
+        self.redis.settings().filter(|_| self.ledger == LedgerKind::Redis)
     }
 
     /// The namespaces to watch; none: all. An empty name is none, so that a template with an optional value may leave it empty.

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::server::ServerMetrics;
+
 /// A call to the server.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
 pub enum LedgerOperation {
@@ -62,6 +64,7 @@ pub struct MergeLabels {
 pub struct LedgerMetrics {
     pub seconds: Family<OperationLabels, Histogram>,
     pub merges: Family<MergeLabels, Counter>,
+    pub server: ServerMetrics,
 }
 
 impl LedgerMetrics {
@@ -74,7 +77,9 @@ impl LedgerMetrics {
             "What became of the batches of one key that were merged",
             Family::clone(&merges),
         );
-        Self { seconds, merges }
+        let server = ServerMetrics::default();
+        registry.register_collector(Box::new(server.clone()));
+        Self { seconds, merges, server }
     }
 
     /// One batch of one key was merged.

@@ -187,22 +187,27 @@ impl Publisher {
 
     async fn forget(&self, id: StormId, now: Timestamp) -> Result<Step, PublishError> {
         tracing::info!(storm = ?id, "the RemediationRequest was deleted by hand: the storm is forgotten");
-        if self.ledger.forget(id, now).await? {
+        let forgotten = self.ledger.forget(id, now).await;
+        // An error may have come after the effect, and the next run would find nothing left to forget.
+        if forgotten.as_ref().unwrap_or(&true) == &true {
             // What came after the last publish was shown to nobody: its Signals, which have no receipt yet, are read again.
             self.receipts.abandon(id);
             self.rewatch.notify_one();
         }
+        forgotten?;
         Ok(self.settled(id))
     }
 
     async fn drop_storm(&self, id: StormId, reason: DropReason) -> Result<Step, PublishError> {
         tracing::warn!(storm = ?id, ?reason, "the ledger's storm lost its place in the cluster: its Signals are read again");
-        self.ledger.drop_storm(id).await?;
+        let dropped = self.ledger.drop_storm(id).await;
         self.receipts.abandon(id);
         if let Some(older) = self.projections.older_open(id).as_deref().and_then(storm_id) {
             self.requests.now(older);
         }
+        // Also after an error, which may have come after the effect.
         self.rewatch.notify_one();
+        dropped?;
         Ok(Step::Again)
     }
 

@@ -22,6 +22,11 @@ mod pacing;
 mod press;
 mod publishing;
 mod receipts;
+mod redis_connection;
+mod redis_endpoint;
+mod redis_log;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+mod redis_server_checks;
+mod redis_world;
 mod script;

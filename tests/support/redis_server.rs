@@ -114,7 +114,8 @@ fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {
 }
 
 /// Somebody else may take it before the server does: then the server ends, and the test fails loudly, which has not been seen.
-fn free_port() -> u16 {
+#[allow(dead_code, reason = "not every user of this file needs every part")]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

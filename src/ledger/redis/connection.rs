@@ -1,123 +1,278 @@
 //! The one way to the server: a connection that is rebuilt, never trusted to be the same, and bounded in time.
+//!
+//! The client's own `ConnectionManager` is not used: it would hide a failover, it stays with a primary that became a replica, and it
+//! never tries again after a password that was wrong once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::mem::Discriminant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Pipeline, ServerErrorKind, Value};
-
+use redis::{AsyncConnectionConfig, Pipeline, RedisError, Value};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::endpoint::RedisSettings;
+use super::failure::{Failure, Remedy};
+use super::reply::read;
 use super::scripts;
+use super::server::{Config, Info};
 use crate::ledger::LedgerError;
 use crate::metrics::{LedgerOperation, Metrics};
 
 /// The longest that one pipeline may take. Longer than the client's own 500 ms: the largest pipeline and the close of the largest storm
 /// must fit, or they would be tried again for ever.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest that a connection may take to be made.
+/// The longest that a connection may take to be made, the first questions included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where the server is.
-#[derive(Clone, Debug)]
-pub struct RedisSettings {
-    /// `redis://` or `rediss://`, host, port and database.
-    pub url: String,
-}
+/// For so long after a connection could not be made, the answer is the same without trying.
+const REST: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct Connection {
     settings: RedisSettings,
+    /// Told once when the server is another than at `begin`.
+    rewatch: Arc<Notify>,
     metrics: Metrics,
-    live: tokio::sync::Mutex<Option<Live>>,
-    begun: Mutex<Option<Arc<str>>>,
+    /// Held while a connection is made: whoever else needs one waits for that one, or for its error.
+    link: tokio::sync::Mutex<Link>,
+    begun: Mutex<Begun>,
+}
+
+#[derive(Default)]
+struct Link {
+    live: Option<Live>,
+    failed: Option<(Instant, LedgerError)>,
+    /// How many connections were made.
+    made: u64,
+    /// What the log said of the loss, so that it says it once.
+    said: Option<Discriminant<LedgerError>>,
 }
 
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
+    number: u64,
     /// Which run of which server: another one may have another memory.
     server: Arc<str>,
+    config: Option<Config>,
+}
+
+/// The server of the last `begin`.
+#[derive(Default)]
+struct Begun {
+    server: Option<Arc<str>>,
+    /// Whether somebody was told that it is gone.
+    told: bool,
 }
 
 impl Connection {
-    pub(super) fn new(settings: RedisSettings, metrics: Metrics) -> Self {
-        Self { settings, metrics, live: tokio::sync::Mutex::default(), begun: Mutex::default() }
+    pub(super) fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
+        metrics.ledger.server.connected(false);
+        Self { settings, rewatch, metrics, link: tokio::sync::Mutex::default(), begun: Mutex::default() }
     }
 
     /// From now on the server that answers is the one that is meant. True when it is another than before.
     pub(super) async fn begin(&self) -> Result<bool, LedgerError> {
-        let live = self.live().await?;
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let another = begun.as_ref().is_some_and(|server| *server != live.server);
-        *begun = Some(live.server);
+        let server = self.live().await?.server;
+        let mut begun = self.begun();
+        let another = begun.server.as_ref().is_some_and(|before| *before != server);
+        *begun = Begun { server: Some(server), told: false };
         Ok(another)
     }
 
     /// Sends a pipeline to the server that was there at `begin`, and gives every reply. An error among them fails it as a whole.
+    /// It may be sent twice: every pipeline of the ledger leaves the state that it would have left once.
     pub(super) async fn send(
         &self,
         operation: LedgerOperation,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, LedgerError> {
+        self.call(operation, pipeline, true).await
+    }
+
+    /// What the server says of itself now. One that must not be used is left, and every call is refused until it is mended.
+    pub(super) async fn look(&self) -> Result<(Info, Option<Config>), LedgerError> {
+        let mut question = redis::pipe();
+        question.cmd("INFO");
+        let info = Info::parse(&read::<String>(&self.call(LedgerOperation::Check, &question, false).await?, 0)?);
         let live = self.live().await?;
-        if self.begun.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(&live.server) {
-            return Err(LedgerError::Lost("Redis was restarted, or another server took its place".to_owned()));
+        if let Err(error) = info.verdict() {
+            self.lose(&live, &error).await;
+            return Err(error);
         }
-        let mut connection = live.connection;
+        // A primary that was a replica for a moment keeps its connections, and has the data of another.
+        if info.identity() != live.server {
+            self.lose(&live, &lost()).await;
+            return Ok((info, self.live().await?.config));
+        }
+        Ok((info, live.config))
+    }
+
+    async fn call(
+        &self,
+        operation: LedgerOperation,
+        pipeline: &Pipeline,
+        as_begun: bool,
+    ) -> Result<Vec<Value>, LedgerError> {
+        let mut live = self.live().await?;
+        let mut repeated = false;
+        loop {
+            if as_begun {
+                self.compare(&live.server)?;
+            }
+            let failure = match self.attempt(operation, pipeline, &live).await {
+                Ok(replies) => return Ok(replies),
+                Err(failure) => failure,
+            };
+            match failure.remedy {
+                Remedy::Keep => return Err(failure.error),
+                Remedy::Rebuild => {
+                    self.lose(&live, &failure.error).await;
+                    return Err(failure.error);
+                }
+                Remedy::RebuildAndRepeat => self.lose(&live, &failure.error).await,
+                Remedy::LoadScripts => {
+                    tracing::info!("Redis has forgotten the scripts, they are loaded again");
+                    let loaded = self.attempt(LedgerOperation::Check, &load_scripts(), &live).await;
+                    loaded.map_err(|failure| failure.error)?;
+                }
+            }
+            if repeated {
+                return Err(failure.error);
+            }
+            repeated = true;
+            live = self.live().await?;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        operation: LedgerOperation,
+        pipeline: &Pipeline,
+        live: &Live,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut connection = live.connection.clone();
         let started = Instant::now();
         let replies = connection.req_packed_commands(pipeline, 0, pipeline.len());
-        let outcome = match tokio::time::timeout(CALL_TIMEOUT, replies).await {
-            Ok(outcome) => outcome.and_then(|replies| replies.into_iter().map(Value::extract_error).collect()),
-            Err(_) => Err((redis::ErrorKind::Io, "no answer in time").into()),
-        };
+        let replies = tokio::time::timeout(CALL_TIMEOUT, replies).await;
         self.metrics.ledger.took(operation, started.elapsed());
-        match outcome {
-            Ok(replies) => Ok(replies),
+        let understood = |error: RedisError| Failure::from(&error);
+        let replies = replies.map_err(|_| Failure::timeout(CALL_TIMEOUT))?.map_err(understood)?;
+        // The first error is the cause: that of a command in a MULTI comes before the refusal of its EXEC.
+        replies.into_iter().map(Value::extract_error).collect::<Result<_, _>>().map_err(understood)
+    }
+
+    /// The server must be the one of `begin`. Whoever finds another first, tells it.
+    fn compare(&self, server: &Arc<str>) -> Result<(), LedgerError> {
+        let mut begun = self.begun();
+        match &begun.server {
+            Some(before) if before == server => Ok(()),
+            Some(before) => {
+                if !begun.told {
+                    tracing::warn!(%before, now = %server, "Redis was restarted, or another server took its place");
+                    begun.told = true;
+                    self.rewatch.notify_one();
+                }
+                Err(lost())
+            }
+            None => Err(LedgerError::Lost("no Signals have been read yet".to_owned())),
+        }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn live(&self) -> Result<Live, LedgerError> {
+        let mut link = self.link.lock().await;
+        if let Some(live) = &link.live {
+            return Ok(live.clone());
+        }
+        if let Some((at, error)) = &link.failed
+            && at.elapsed() < REST
+        {
+            return Err(error.clone());
+        }
+        match self.connect(link.made + 1).await {
+            Ok(live) => {
+                if link.said.take().is_some() || link.made == 0 {
+                    tracing::info!(redis = self.settings.address(), "connected to Redis");
+                }
+                *link = Link { live: Some(live.clone()), failed: None, made: live.number, said: None };
+                self.metrics.ledger.server.connected(true);
+                // At once and not with the next call, which may be long in coming. Its result is for whoever sends something.
+                let _ = self.compare(&live.server);
+                Ok(live)
+            }
             Err(error) => {
-                self.rebuild_after(&error).await;
-                Err(ledger_error(&error))
+                self.say_lost(&mut link, &error);
+                link.failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
         }
     }
 
-    async fn rebuild_after(&self, _error: &redis::RedisError) {
-        *self.live.lock().await = None;
+    /// Lets a connection go. Only that one: somebody else may have made another meanwhile.
+    async fn lose(&self, live: &Live, error: &LedgerError) {
+        let mut link = self.link.lock().await;
+        if link.live.as_ref().is_some_and(|current| current.number == live.number) {
+            link.live = None;
+            self.metrics.ledger.server.connected(false);
+            self.say_lost(&mut link, error);
+        }
     }
 
-    async fn live(&self) -> Result<Live, LedgerError> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref() {
-            return Ok(live.clone());
+    /// Once for each kind of trouble, not for each call.
+    fn say_lost(&self, link: &mut Link, error: &LedgerError) {
+        let kind = std::mem::discriminant(error);
+        if link.said.replace(kind) != Some(kind) {
+            tracing::warn!(redis = self.settings.address(), %error, "no connection to Redis; it is tried again and again");
         }
-        let new = self.connect().await.map_err(|error| ledger_error(&error))?;
-        Ok(live.insert(new).clone())
     }
 
-    async fn connect(&self) -> redis::RedisResult<Live> {
-        let client = Client::open(self.settings.url.as_str())?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(CALL_TIMEOUT));
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut hello = redis::pipe();
-        hello.cmd("INFO").arg("server").arg("replication");
-        for script in scripts::all() {
-            hello.load_script(script).ignore();
+    async fn connect(&self, number: u64) -> Result<Live, LedgerError> {
+        let client = self.settings.client()?;
+        // The bounds are ours: the client's would each begin anew with the next step.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let made = tokio::time::timeout(CONNECT_TIMEOUT, async {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            let mut questions = load_scripts();
+            questions.cmd("INFO");
+            questions.cmd("CONFIG").arg("GET").arg("set-max-intset-entries").arg("save");
+            let replies = connection.req_packed_commands(&questions, 0, questions.len()).await?;
+            Ok((connection, replies))
+        });
+        let understood = |error: RedisError| Failure::from(&error).error;
+        let (connection, mut replies) =
+            made.await.map_err(|_| Failure::timeout(CONNECT_TIMEOUT).error)?.map_err(understood)?;
+        // Forbidden to many a user, and only good to know.
+        let config = replies.pop().and_then(|reply| reply.extract_error().ok());
+        let config = config.and_then(|reply| redis::from_redis_value::<HashMap<String, String>>(reply).ok());
+        let config = config.map(|values| Config::of(&values));
+        let info = replies.pop().unwrap_or(Value::Nil).extract_error().map_err(understood)?;
+        let info = Info::parse(&read::<String>(&[info], 0)?);
+        // Before the scripts: why this server takes none.
+        info.verdict()?;
+        for reply in replies {
+            reply.extract_error().map_err(understood)?;
         }
-        let (info,): (String,) = hello.query_async(&mut connection).await?;
-        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
-        let server = format!("{} {}", field("run_id:"), field("master_replid:")).into();
-        Ok(Live { connection, server })
+        info.tell(config.as_ref());
+        tracing::debug!(version = info.version(), server = %info.identity(), "a connection to Redis");
+        Ok(Live { connection, number, server: info.identity(), config })
     }
 }
 
-fn ledger_error(error: &redis::RedisError) -> LedgerError {
-    match error.code() {
-        Some("OOM") => LedgerError::Full(error.to_string()),
-        _ if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ExecAbort) => {
-            LedgerError::Full(error.to_string())
-        }
-        _ => LedgerError::Unavailable(error.to_string()),
+/// With each new connection, too: a restart and a failover lose them.
+fn load_scripts() -> Pipeline {
+    let mut pipeline = redis::pipe();
+    for script in scripts::all() {
+        pipeline.load_script(script);
     }
+    pipeline
+}
+
+fn lost() -> LedgerError {
+    LedgerError::Lost("Redis was restarted, or another server took its place".to_owned())
 }

@@ -1,10 +1,12 @@
 //! The ledger that replicas share and that survives restarts: light metadata in Redis, merged by plain commands that are joins.
 //!
 //! `keys` says what is kept and for how long, `merge` is the hot path, `storm` the life of one storm in scripts, `connection` the way to
-//! the server, `known` what this process need not ask twice.
+//! the server (`endpoint` its address, `failure` its errors, `server` what it must be, `watch` the look at it), `known` what this process need not ask twice.
 
 mod connection;
+mod endpoint;
 mod facts;
+mod failure;
 mod keys;
 mod known;
 mod look;
@@ -12,7 +14,9 @@ mod merge;
 mod piece;
 mod reply;
 mod scripts;
+mod server;
 mod storm;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +25,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-pub use connection::RedisSettings;
+pub use endpoint::RedisSettings;
+pub use server::ACL_RULE;
 
 use connection::Connection;
 use keys::{INCARNATION, KeyNames, PARTITIONS, StormNames};
@@ -55,7 +60,7 @@ impl RedisLedger {
     /// A ledger at this server. Nothing is sent before `begin`. `rewatch` is told whenever all Signals must be read again.
     pub fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
         Self {
-            connection: Connection::new(settings, metrics.clone()),
+            connection: Connection::new(settings, rewatch.clone(), metrics.clone()),
             known: Known::default(),
             life: Mutex::default(),
             rewatch,

@@ -3,6 +3,7 @@
 mod contract;
 mod histories;
 mod life;
+mod pair;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ fn now(step: i64) -> Timestamp {
 
 /// One more process that uses this server.
 async fn redis_ledger(server: &RedisServer) -> Arc<RedisLedger> {
-    let settings = RedisSettings { url: server.url() };
+    let settings = RedisSettings::new(server.url());
     let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
     ledger.begin().await.unwrap();
     Arc::new(ledger)

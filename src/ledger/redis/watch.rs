@@ -1,0 +1,102 @@
+//! The watch over the server: whether it may be used, how full it is, and whether it is still the ledger that it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::keys::{INCARNATION, PARTITIONS, dirty};
+use super::reply::read;
+use super::server::{Config, Info};
+use super::{RedisLedger, whole};
+use crate::ledger::LedgerError;
+use crate::metrics::{LedgerOperation, ServerReading};
+
+/// How often a server is looked at again that must not be used or does not answer: readiness should not lag behind by much.
+const UNWELL: Duration = Duration::from_secs(1);
+
+/// The dirty marks of all partitions.
+struct Marks {
+    count: f64,
+    oldest: Option<i64>,
+}
+
+impl RedisLedger {
+    /// Looks at the server `every` so often until `stop`, tells how it is, and keeps its gauges. A ledger that was wiped or replaced
+    /// while nothing was sent is found here: all Signals are read again.
+    pub async fn watch_server(
+        self: Arc<Self>,
+        every: Duration,
+        now: impl Fn() -> Timestamp + Send + Sync,
+        tell: impl Fn(Result<(), LedgerError>) + Send + Sync,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let Some(state) = stop.run_until_cancelled(self.check_server(&now)).await else { return };
+            let wait = if state.is_ok() { every } else { every.min(UNWELL) };
+            tell(state);
+            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn check_server(&self, now: &(impl Fn() -> Timestamp + Sync)) -> Result<(), LedgerError> {
+        let (info, config) = self.connection.look().await?;
+        let marks = match self.read_marks().await {
+            Ok(marks) => marks,
+            // Whoever found it has asked for the Signals; the server itself is well.
+            Err(LedgerError::Lost(_)) => None,
+            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Full(_) | LedgerError::Refused(_))) => {
+                return Err(error);
+            }
+        };
+        self.metrics.ledger.server.read(reading(&info, config, marks.as_ref(), now().as_millisecond()));
+        Ok(())
+    }
+
+    /// `None` before the first `begin`.
+    async fn read_marks(&self) -> Result<Option<Marks>, LedgerError> {
+        let Ok(life) = self.life() else { return Ok(None) };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("GET").arg(INCARNATION);
+        for partition in 0..PARTITIONS {
+            pipeline.cmd("ZCARD").arg(dirty(partition));
+            pipeline.cmd("ZRANGE").arg(dirty(partition)).arg(0).arg(0).arg("WITHSCORES");
+        }
+        let replies = self.connection.send(LedgerOperation::Check, &pipeline).await?;
+        // Asked for under a life that may be over by now: then the answer says nothing of the next one.
+        let same_life = self.life().is_ok_and(|current| Arc::ptr_eq(&current.incarnation, &life.incarnation));
+        if same_life && read::<Option<String>>(&replies, 0)?.as_deref() != Some(life.incarnation.as_ref()) {
+            return Err(self.wiped());
+        }
+        let mut marks = Marks { count: 0.0, oldest: None };
+        for partition in 0..usize::from(PARTITIONS) {
+            marks.count += read::<f64>(&replies, 1 + 2 * partition)?;
+            let first: Vec<(String, f64)> = read(&replies, 2 + 2 * partition)?;
+            let at = first.first().map(|(_, at)| whole(*at));
+            marks.oldest = [marks.oldest, at].into_iter().flatten().min();
+        }
+        Ok(Some(marks))
+    }
+}
+
+fn reading(info: &Info, config: Option<Config>, marks: Option<&Marks>, now: i64) -> ServerReading {
+    // Times of a day or so in milliseconds: far below what a floating-point number holds exactly.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since a mark, and a setting")]
+    let number = |whole: i64| whole as f64;
+    let entries = config.and_then(|config| i64::try_from(config.max_intset_entries?).ok());
+    let age = |marks: &Marks| marks.oldest.map_or(0.0, |oldest| number((now - oldest).max(0)) / 1_000.0);
+    ServerReading {
+        used_memory: info.number("used_memory"),
+        max_memory: info.number("maxmemory"),
+        resident_memory: info.number("used_memory_rss"),
+        fragmentation: info.number("mem_fragmentation_ratio"),
+        allocator_fragmentation: info.number("allocator_frag_ratio"),
+        evicted_keys: info.number("evicted_keys"),
+        max_intset_entries: entries.map(number),
+        dirty_storms: marks.map(|marks| marks.count),
+        oldest_dirty_seconds: marks.map(age),
+    }
+}

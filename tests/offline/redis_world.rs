@@ -1,0 +1,103 @@
+//! A ledger in a Redis of its own, and what tests of the way there have in common.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use stormfold::ledger::redis::{RedisLedger, RedisSettings};
+use stormfold::ledger::{Ledger, LedgerError};
+use stormfold::metrics::Metrics;
+use stormfold::storm::{Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use tokio::sync::Notify;
+
+/// The longest that is waited for something that must come: some milliseconds on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A ledger and what it tells.
+pub struct World {
+    pub ledger: Arc<RedisLedger>,
+    pub rewatch: Arc<Notify>,
+    pub metrics: Metrics,
+}
+
+impl World {
+    pub fn new(settings: RedisSettings) -> Self {
+        let (rewatch, metrics) = (Arc::new(Notify::new()), Metrics::default());
+        let ledger = Arc::new(RedisLedger::new(settings, rewatch.clone(), metrics.clone()));
+        Self { ledger, rewatch, metrics }
+    }
+
+    /// At this address, and begun.
+    pub async fn begun(url: String) -> Self {
+        let world = Self::new(RedisSettings::new(url));
+        world.ledger.begin().await.unwrap();
+        world
+    }
+
+    /// A call that writes.
+    pub async fn write(&self) -> Result<(), LedgerError> {
+        tokio::time::timeout(PATIENCE, self.ledger.hold(key(), Some(7), &[1, 2], now())).await.expect("every call ends")
+    }
+
+    /// Whether somebody was told to read all Signals again. Asking takes it away.
+    pub fn told_to_read_again(&self) -> bool {
+        self.rewatch.notified().now_or_never().is_some()
+    }
+}
+
+/// Calls until it says yes, or panics with what it said last.
+pub async fn until<T, E: std::fmt::Debug>(mut call: impl AsyncFnMut() -> Result<T, E>) -> T {
+    let start = tokio::time::Instant::now();
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "still: {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn key() -> StormKey {
+    StormKey::new("prod", "X in prod")
+}
+
+/// Far in the future: a server's keys expire by its own clock.
+pub fn now() -> Timestamp {
+    Timestamp::from_second(4_100_000_000).unwrap()
+}
+
+/// Reports: uids, each firing or resolved.
+pub fn signal(reports: &[(i64, bool)]) -> Observation {
+    let report = |(uid, firing): &(i64, bool)| Report {
+        uid: *uid,
+        firing: *firing,
+        resource: Some((*uid, format!("Pod/p{uid}").into())),
+    };
+    let opening = Opening {
+        object_namespace: "prod".into(),
+        pattern: "X in prod".into(),
+        signal_name: "X".into(),
+        source_kind: None,
+        namespace: "prod".into(),
+        cluster: None,
+        severity: Severity::Warning,
+        group_labels: BTreeMap::new(),
+        policy: "default".into(),
+    };
+    Observation {
+        signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
+        key: opening.key(),
+        opening: Arc::new(opening),
+        severity: Severity::Warning,
+        resolvable: false,
+        first_seen: now(),
+        last_seen: now(),
+        reports: reports.iter().map(report).collect(),
+        refused: Refused::default(),
+        clamped: 0,
+        told: false,
+        receipt: None,
+    }
+}
