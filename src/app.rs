@@ -18,7 +18,7 @@ use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
-use crate::publish::{Apply, Openings, Projections, Publisher, requests, watch_projections};
+use crate::publish::{Apply, Behind, Openings, Projections, Publisher, requests, watch_projections};
 use crate::runtime::clock::Clock;
 use crate::runtime::events::events;
 use crate::runtime::link::Link;
@@ -107,9 +107,8 @@ fn start(
     };
     let (events, event_writer) = events(client.clone(), &metrics);
     let (requests, queue) = requests();
-    let (listed_sender, listed) = watch::channel(false);
-    let projections = Arc::new(Projections::default());
-    let openings = Arc::new(Openings::default());
+    let (listed_sender, listed) = watch::channel(None);
+    let (projections, openings) = (Arc::<Projections>::default(), Arc::<Openings>::default());
     let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
     let publisher = Arc::new(Publisher {
         ledger: ledger.clone(),
@@ -126,6 +125,7 @@ fn start(
         clock: clock.clone(),
         events: events.clone(),
         metrics: metrics.clone(),
+        behind: Behind::default(),
     });
     let ingest = Ingest {
         ledger,

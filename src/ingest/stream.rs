@@ -20,7 +20,7 @@ use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
-use crate::publish::{Apply, Openings, Projections, Requests, Rewatch};
+use crate::publish::{Apply, Listed, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
@@ -49,7 +49,7 @@ pub struct Ingest {
     /// Asked to read all Signals again.
     pub rewatch: Rewatch,
     /// Told when the first list is complete.
-    pub listed: watch::Sender<bool>,
+    pub listed: watch::Sender<Listed>,
     /// How Signals group.
     pub policy: Policy,
     /// Closed while Signals cannot be merged.
@@ -75,6 +75,8 @@ struct Listing {
     incomplete: HashSet<usize>,
     /// Observations of keys without an open storm, until the list of their part is complete. All Signals of a key are of one part.
     waiting: HashMap<usize, Waiting>,
+    /// How many lists were begun before this one.
+    number: u64,
 }
 
 impl Ingest {
@@ -84,15 +86,17 @@ impl Ingest {
         if stop.run_until_cancelled(self.projections.listed()).await.is_none() {
             return;
         }
+        let mut number = 0;
         while !stop.is_cancelled() {
-            self.listed.send_replace(false);
+            self.listed.send_replace(None);
             let Some(key) = self.begin(&stop).await else { return };
             let policy = self.policy.clone();
             let mut chunks = watch
                 .events::<Guarded<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
                 .ready_chunks(CHUNK);
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: HashMap::new() };
+            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: HashMap::new(), number };
+            number += 1;
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -151,7 +155,7 @@ impl Ingest {
                     let waited = listing.waiting.remove(&part).unwrap_or_default().into_values().collect();
                     self.merge_all(merger, part, waited, listing, stop).await?;
                     if listing.incomplete.is_empty() {
-                        self.list_is_complete(watch).await;
+                        self.list_is_complete(watch, listing).await;
                     }
                 }
                 Arrival::Nothing => {}
@@ -197,8 +201,8 @@ impl Ingest {
         }
     }
 
-    async fn list_is_complete(&self, watch: &Watch) {
-        self.listed.send_replace(true);
+    async fn list_is_complete(&self, watch: &Watch, listing: &Listing) {
+        self.listed.send_replace(Some(listing.number));
         watch.gate.open();
         self.ledger_gate.open();
         // Runs that waited for the list.

@@ -214,6 +214,7 @@ impl Publisher {
     fn settled(&self, id: StormId) -> Step {
         self.receipts.release(id);
         self.openings.remove(id);
+        self.behind.remove(id);
         Step::End(Next::Done)
     }
 }

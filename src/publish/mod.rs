@@ -1,6 +1,7 @@
 //! Storms out: one run per storm at a time, decide → render → apply. The only writer of `RemediationRequest`.
 
 mod apply;
+mod behind;
 mod carry_out;
 mod news;
 mod openings;
@@ -10,10 +11,11 @@ mod reconcile;
 pub mod render;
 
 pub use apply::Apply;
+pub use behind::Behind;
 pub use openings::Openings;
 pub use projections::{Projections, is_open, watch_projections};
 pub use queue::{PublishQueue, Requests, requests};
-pub use reconcile::{Next, Publisher, Rewatch};
+pub use reconcile::{Listed, Next, Publisher, Rewatch};
 
 use crate::storm::StormId;
 

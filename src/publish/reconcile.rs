@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Receipts;
 use super::apply::Apply;
+use super::behind::{Behind, Lag};
 use super::openings::Openings;
 use super::projections::{Projections, is_open, storm_id};
 use super::queue::Requests;
@@ -34,6 +35,9 @@ const MAX_STEPS: usize = 12;
 /// Asks ingest to read all Signals again.
 pub type Rewatch = Arc<Notify>;
 
+/// How many lists of Signals were complete; `None` while one is being read.
+pub type Listed = Option<u64>;
+
 /// Publishes storms.
 pub struct Publisher {
     /// Where storms are merged.
@@ -53,7 +57,7 @@ pub struct Publisher {
     /// Asks for further runs.
     pub requests: Requests,
     /// Whether the first list of Signals is complete: before that a storm cannot be called quiet.
-    pub listed: watch::Receiver<bool>,
+    pub listed: watch::Receiver<Listed>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
     /// Told which storms cannot be published, and which can again.
@@ -64,6 +68,8 @@ pub struct Publisher {
     pub events: Events,
     /// For machines.
     pub metrics: Metrics,
+    /// Storms of which the ledger knows less than it did.
+    pub behind: Behind,
 }
 
 /// What the queue does after a run.
@@ -156,6 +162,9 @@ impl Publisher {
             self.receipts.claim(id);
             let snapshot = self.ledger.snapshot(id).await?;
             let Some(projection) = self.projection(id, &snapshot).await? else { return Ok(Next::After(SHORTLY)) };
+            if self.is_behind(id, &snapshot) {
+                return Ok(Next::Done);
+            }
             let decision = decide(&snapshot.view, &projection, &self.policy, id.epoch, now);
             if self.waits_for_list(&decision, &projection) {
                 return Ok(Next::Done);
@@ -183,7 +192,18 @@ impl Publisher {
             Decision::Write(..) | Decision::Keep(_) => shown,
             _ => false,
         };
-        waits && !*self.listed.borrow()
+        waits && self.listed.borrow().is_none()
+    }
+
+    /// Whether the ledger must be told everything again before this storm goes on. The end of the list asks for every open storm.
+    fn is_behind(&self, id: StormId, snapshot: &Snapshot) -> bool {
+        let Some(lists) = *self.listed.borrow() else { return false };
+        let lag = self.behind.look(id, snapshot, lists);
+        if lag == Lag::New {
+            tracing::warn!(storm = ?id, "the ledger knows less of a storm than it did: all Signals are read again");
+            self.rewatch.notify_one();
+        }
+        lag != Lag::None
     }
 
     /// What the cluster shows of this storm. `None`: its predecessor's end is not written yet, and comes first.

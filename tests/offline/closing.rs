@@ -140,7 +140,7 @@ async fn nothing_is_written_after_closed() {
 #[tokio::test(start_paused = true)]
 async fn silence_before_the_first_list_is_complete_ends_no_storm() {
     let mut press = Press::published(&[1]).await;
-    press.listed.send_replace(false);
+    press.listed.send_replace(None);
     press.set_clock(QUIET + 1);
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));

@@ -12,7 +12,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metrics, WriteLabels, WriteResult};
 use stormfold::publish::{
-    Apply, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch, requests,
+    Apply, Behind, Listed, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch, requests,
 };
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
@@ -135,7 +135,7 @@ pub struct Press {
     pub openings: Arc<Openings>,
     pub receipts: Arc<Slips>,
     pub publisher: Arc<Publisher>,
-    pub listed: watch::Sender<bool>,
+    pub listed: watch::Sender<Listed>,
     pub rewatch: Rewatch,
     pub metrics: Metrics,
     pub requests: Requests,
@@ -149,7 +149,7 @@ impl Default for Press {
         let (ledger, receipts) = (Arc::new(MemoryLedger::default()), Arc::new(Slips::default()));
         let (projections, openings) = (Arc::new(Projections::default()), Arc::new(Openings::default()));
         let (requests, queue) = requests();
-        let (listed, is_listed) = watch::channel(true);
+        let (listed, is_listed) = watch::channel(Some(0));
         let (rewatch, metrics) = (Arc::new(Notify::new()), Metrics::default());
         let seconds = Arc::new(AtomicI64::new(0));
         let clock = seconds.clone();
@@ -168,6 +168,7 @@ impl Default for Press {
             clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
             events: events(server.client(), &metrics).0,
             metrics: metrics.clone(),
+            behind: Behind::default(),
         };
         Self {
             server,

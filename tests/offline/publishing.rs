@@ -149,10 +149,10 @@ async fn a_ledger_that_lost_its_memory_lowers_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_the_cluster_shows_is_not_written_before_the_first_list_is_complete() {
     let mut press = Press::published(&[1]).await;
-    press.listed.send_replace(false);
+    press.listed.send_replace(None);
     press.merge("prod", &[2], 30).await;
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
-    press.listed.send_replace(true);
+    press.listed.send_replace(Some(1));
     assert!(matches!(press.run(storm(), vec![apply(storm())]).await, Next::Published(_)));
 }
 
@@ -253,4 +253,21 @@ async fn a_storm_whose_object_cannot_be_looked_up_is_not_forgotten() {
     assert_eq!(press.run(storm(), vec![]).await, Next::Failed);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
     press.server.expect(Vec::<Expected>::new(), press.rewatch.notified()).await;
+}
+
+// Invariant 8: a ledger that has lost something is told everything again, before it can end what it does not know.
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_the_ledger_knows_less_of_than_it_did_waits_until_all_signals_were_read_again() {
+    let mut press = Press::published(&[1, 2, 3]).await;
+    press.ledger.drop_storm(storm()).await.unwrap();
+    press.ledger.open(storm(), "HighLoad in prod", at(0)).await.unwrap();
+    press.merge("prod", &[1], 0).await;
+    assert_eq!(press.run(storm(), vec![]).await, Next::Done);
+    press.server.expect(Vec::<Expected>::new(), press.rewatch.notified()).await;
+    assert_eq!(press.run(storm(), vec![]).await, Next::Done, "they are being read");
+    // The Signals of 2 and 3 are gone for good: what is shown stays, and the storm goes on.
+    press.listed.send_replace(Some(1));
+    press.merge("prod", &[4, 5, 6, 7], 30).await;
+    assert!(matches!(press.run(storm(), vec![apply(storm())]).await, Next::Published(_)));
+    assert_eq!(press.shown(storm())["alertCount"], 5);
 }
