@@ -8,7 +8,7 @@ use super::ours::Changes;
 use super::pinned::Pinned;
 use super::plan::Plan;
 use super::report::{Report, Target, median};
-use super::round::{Cell, Measured};
+use super::round::{Cell, Measured, PARTS};
 use super::rounds::{kept, rotated};
 use super::server::Server;
 
@@ -91,25 +91,27 @@ fn report_cell(report: &mut Report, name: &str, cell: Cell, rounds: &Rounds, kep
     let [empty, after, before] = figures.map_or([Target::None; 3], |(_, empty, after, before)| {
         [Target::AtMost(*empty), Target::AtLeast(*after), Target::AtLeast(*before)]
     });
-    report.figure(name, "ours_over_empty", &ratios(Kind::Ours, Kind::Empty), "ratio", empty);
-    report.figure(name, "ours_over_empty_of_1_key", &ratios(Kind::Ours, Kind::EmptyOneKey), "ratio", Target::None);
-    report.figure(name, "after_over_ours", &ratios(Kind::After, Kind::Ours), "ratio", after);
-    report.figure(name, "before_over_ours", &ratios(Kind::Before, Kind::Ours), "ratio", before);
-    for kind in Kind::ALL {
-        if rounds.contains_key(&kind) {
-            report.figure(name, kind.figure(), &times(kind), "us", Target::None);
+    let mut figure = |figure, values: &[f64], unit, target| {
+        // Not every contender is in every cell.
+        if !values.is_empty() {
+            report.figure(name, figure, values, unit, target);
         }
+    };
+    figure("ours_over_empty", &ratios(Kind::Ours, Kind::Empty), "ratio", empty);
+    figure("ours_over_empty_of_1_key", &ratios(Kind::Ours, Kind::EmptyOneKey), "ratio", Target::None);
+    figure("after_over_ours", &ratios(Kind::After, Kind::Ours), "ratio", after);
+    figure("before_over_ours", &ratios(Kind::Before, Kind::Ours), "ratio", before);
+    for kind in Kind::ALL {
+        figure(kind.figure(), &times(kind), "us", Target::None);
     }
-    for (command, figure) in super::round::PARTS {
-        let part = of(rounds, Kind::Ours, kept, |measured| measured.parts.get(command).copied().unwrap_or_default());
-        report.figure(name, figure, &part, "us", Target::None);
+    for (command, part) in PARTS {
+        let times = of(rounds, Kind::Ours, kept, |measured| measured.parts.get(command).copied().unwrap_or_default());
+        figure(part, &times, "us", Target::None);
     }
     for kind in Kind::ALL {
-        if rounds.contains_key(&kind) {
-            let [half, most] = kind.round_trips();
-            report.figure(name, half, &of(rounds, kind, kept, |measured| measured.p50), "us", Target::None);
-            report.figure(name, most, &of(rounds, kind, kept, |measured| measured.p99), "us", Target::None);
-        }
+        let [half, most] = kind.round_trips();
+        figure(half, &of(rounds, kind, kept, |measured| measured.p50), "us", Target::None);
+        figure(most, &of(rounds, kind, kept, |measured| measured.p99), "us", Target::None);
     }
 }
 

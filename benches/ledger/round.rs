@@ -8,10 +8,14 @@ use anyhow::{Context, ensure};
 use super::contender::{Call, Contender, Kind};
 use super::generator::{Resources, Storm, storms};
 use super::ours::Changes;
+use super::report::median;
 use super::server::{Command, Server};
 
 /// The longest that one round merges.
 const LIMIT: Duration = Duration::from_secs(6);
+/// A round is read in so many windows at least, and the middle one counts: when the machine gives the core to somebody else in the
+/// middle of a command, the server's clock goes on, and one such pause is more than a hundred merges.
+const WINDOWS: usize = 8;
 /// The commands of a merge of ours, and the figures of what they take each.
 pub const PARTS: [(&str, &str); 6] = [
     ("multi", "ours_multi"),
@@ -40,6 +44,9 @@ pub struct Measured {
     pub parts: HashMap<String, f64>,
 }
 
+/// The server's time per merge in one window, and by command.
+type Window = (f64, HashMap<String, f64>);
+
 impl Cell {
     pub async fn measure(self, server: &Server, kind: Kind) -> anyhow::Result<Measured> {
         server.empty().await?;
@@ -57,27 +64,36 @@ impl Cell {
         if self.changes == Changes::Pending {
             dirty.extend(storms.iter().map(|storm| storm.number));
         }
-        let mut round_trips = Vec::with_capacity(calls.len());
+        let (mut windows, mut round_trips) = (Vec::new(), Vec::with_capacity(calls.len()));
         let mut connection = server.connection();
-        server.reset_statistics().await?;
         let start = Instant::now();
-        for (storm, call) in &calls {
-            let sent = Instant::now();
-            contender.send(call, &mut connection).await?;
-            round_trips.push(sent.elapsed());
-            grow(&mut storms, *storm)?;
-            dirty.insert(*storm);
+        for calls in calls.chunks((calls.len() / WINDOWS).clamp(5, 100)) {
+            server.reset_statistics().await?;
+            for (storm, call) in calls {
+                let sent = Instant::now();
+                contender.send(call, &mut connection).await?;
+                round_trips.push(sent.elapsed());
+                grow(&mut storms, *storm)?;
+                dirty.insert(*storm);
+            }
+            windows.push(window(&server.commands().await?, kind, calls.len())?);
             if start.elapsed() > LIMIT {
                 break;
             }
         }
-        let (server_time, parts) = server_time(&server.commands().await?, kind, round_trips.len())?;
         contender.check(&storms, &dirty).await.with_context(|| format!("{kind:?} at {self:?}"))?;
         round_trips.sort();
         let percentile = |percent: usize| {
             1e6 * round_trips[(round_trips.len() * percent).div_ceil(100).saturating_sub(1)].as_secs_f64()
         };
-        Ok(Measured { server: server_time, p50: percentile(50), p99: percentile(99), parts })
+        let middle = |of: &dyn Fn(&Window) -> f64| median(&windows.iter().map(of).collect::<Vec<f64>>());
+        let part = |name: &str| (name.to_owned(), middle(&|(_, parts)| parts.get(name).copied().unwrap_or_default()));
+        Ok(Measured {
+            server: middle(&|(total, _)| *total),
+            p50: percentile(50),
+            p99: percentile(99),
+            parts: PARTS.iter().map(|(command, _)| part(command)).collect(),
+        })
     }
 }
 
@@ -87,11 +103,7 @@ fn grow(storms: &mut [Storm], number: u32) -> anyhow::Result<()> {
 }
 
 /// The server's time per merge: EXEC and MULTI for ours (see `server_time`), EVALSHA for a script. Nothing else may have run.
-fn server_time(
-    commands: &HashMap<String, Command>,
-    kind: Kind,
-    merges: usize,
-) -> anyhow::Result<(f64, HashMap<String, f64>)> {
+fn window(commands: &HashMap<String, Command>, kind: Kind, merges: usize) -> anyhow::Result<Window> {
     let expected: &[&str] = match kind {
         Kind::Ours => &["multi", "exec", "zscore", "sadd", "rpush", "zadd"],
         _ => &["evalsha"],

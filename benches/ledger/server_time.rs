@@ -14,7 +14,7 @@ const CALLS: u32 = 200;
 /// Members of each: so many that everything else in EXEC is nothing beside their SADD.
 const MEMBERS: u32 = 2_000;
 
-/// Shows it by an experiment: a large SADD in MULTI. EXEC must take what SADD takes, and not be counted without it.
+/// Shows it by an experiment: a large SADD in MULTI. EXEC must take what SADD takes, and little more (it frees the queued arguments).
 pub async fn check(report: &mut Report) -> anyhow::Result<()> {
     let server = Server::start(&[]).await?;
     server.reset_statistics().await?;
@@ -27,7 +27,7 @@ pub async fn check(report: &mut Report) -> anyhow::Result<()> {
     let commands = server.commands().await?;
     let time = |name: &str| commands.get(name).map_or(0.0, |command| command.microseconds / f64::from(CALLS));
     let (exec, inner, multi) = (time("exec"), time("sadd"), time("multi"));
-    ensure!(exec >= inner && exec < 1.2 * inner, "EXEC took {exec} us and its SADD {inner} us: read them differently");
+    ensure!(exec >= inner && exec < 1.5 * inner, "EXEC took {exec} us and its SADD {inner} us: read them differently");
     let cell = "how server time is counted: SADD of 2,000 members in MULTI";
     report.figure(cell, "exec", &[exec], "us", Target::None);
     report.figure(cell, "sadd_within", &[inner], "us", Target::None);
