@@ -36,7 +36,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
             let all: &[Kind] = if size == GROWTH_FROM { &[Kind::Ours, Kind::Empty] } else { &Kind::ALL };
             let rounds = measure_rounds(&server, cell, all, plan.merge_rounds).await?;
             let name = format!("merge into a storm of {size}, {}", resources.name());
-            let kept = kept(&name, &server_times(&rounds[&Kind::Empty]));
+            let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
             report_cell(report, &name, cell, &rounds, &kept);
             if size >= GROWTH_FROM {
                 curve.push((f64::from(size), median(&of(&rounds, Kind::Ours, &kept, |measured| measured.server))));
@@ -55,7 +55,7 @@ async fn just_published(server: &Server, plan: &Plan, report: &mut Report) -> an
         let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Flushed };
         let rounds = measure_rounds(server, cell, &[Kind::Ours, Kind::Empty], plan.merge_rounds).await?;
         let name = format!("first merge after a publish into a storm of {size}, distinct resources");
-        let kept = kept(&name, &server_times(&rounds[&Kind::Empty]));
+        let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
         report_cell(report, &name, cell, &rounds, &kept);
     }
     Ok(())

@@ -20,6 +20,9 @@ mod memory;
 mod ours;
 mod pinned;
 mod plan;
+#[path = "../storm/process.rs"]
+#[allow(dead_code, reason = "the storm benchmark needs the rest")]
+mod process;
 #[allow(clippy::expect_used, reason = "without a server there is nothing to measure")]
 #[path = "../../tests/support/redis_server.rs"]
 mod redis_server;

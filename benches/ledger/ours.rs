@@ -135,6 +135,11 @@ impl Ours {
         let marked: HashSet<StormKey> = self.ledger.dirty().await?.into_iter().map(|id| id.key).collect();
         let expected: HashSet<StormKey> = dirty.iter().map(|storm| generator::key(*storm)).collect();
         ensure!(marked == expected, "WRONG COUNT: {} dirty storms instead of {}", marked.len(), expected.len());
+        self.right_all(storms).await
+    }
+
+    /// Fails unless each of these storms counts what it should.
+    pub async fn right_all(&self, storms: &[Storm]) -> anyhow::Result<()> {
         let right = |storm: Storm| async move { self.right(storm).await.map(drop) };
         futures::stream::iter(storms.iter().copied()).map(right).buffer_unordered(IN_FLIGHT).try_collect().await
     }

@@ -11,13 +11,13 @@ pub fn rotated(count: usize, round: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Which rounds count, by what the unit took in each. Says which do not.
-pub fn kept(cell: &str, unit: &[f64]) -> Vec<usize> {
+pub fn kept(cell: &str, unit_name: &str, unit: &[f64]) -> Vec<usize> {
     let middle = median(unit);
     let near = |round: &usize| (unit[*round] / middle - 1.0).abs() <= TOLERANCE;
     let kept: Vec<usize> = (0..unit.len()).filter(near).collect();
     if kept.len() < unit.len() {
         println!(
-            "{cell}: {} of {} rounds discarded, their empty script is off by more than 10 % ({unit:.2?})",
+            "{cell}: {} of {} rounds discarded, their {unit_name} is off by more than 10 % ({unit:.2?})",
             unit.len() - kept.len(),
             unit.len()
         );
