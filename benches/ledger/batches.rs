@@ -107,8 +107,9 @@ impl Load {
         numbers.into_iter().cycle().take((self.signals / self.batch) as usize).collect()
     }
 
-    fn cost(self, signals: usize, cpu: f64, took: Duration) -> anyhow::Result<Cost> {
-        let signals = f64::from(u32::try_from(signals)?);
+    /// Per Signal, of this server CPU and time for so many batches.
+    fn cost(self, batches: usize, cpu: f64, took: Duration) -> anyhow::Result<Cost> {
+        let signals = f64::from(u32::try_from(batches)? * self.batch);
         Ok(Cost { cpu: cpu / signals, rate: signals / took.as_secs_f64() })
     }
 }
@@ -139,7 +140,7 @@ async fn ours(server: &Server, load: Load) -> anyhow::Result<Cost> {
     let cpu = server.cpu().await? - before;
     let dirty: HashSet<u32> = storms.iter().map(|storm| storm.number).collect();
     ours.check(&storms, &dirty).await?;
-    load.cost(order.len() * load.batch as usize, cpu, took)
+    load.cost(order.len(), cpu, took)
 }
 
 fn next(ours: &Ours, storms: &mut [Storm], number: u32, batch: u32) -> Batch {
@@ -183,9 +184,9 @@ async fn hincrby(server: &Server, count: u32, signals: u32) -> anyhow::Result<Co
 async fn pipelined(server: &Server, commands: &[redis::Cmd]) -> anyhow::Result<(f64, Duration)> {
     let pipeline = |commands: &[redis::Cmd]| {
         let mut pipeline = redis::pipe();
-        commands.iter().for_each(|command| {
+        for command in commands {
             pipeline.add_command(command.clone());
-        });
+        }
         pipeline
     };
     let pipelines: Vec<Pipeline> = commands.chunks(PER_CALL).map(pipeline).collect();

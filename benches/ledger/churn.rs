@@ -20,7 +20,7 @@ const MOST: u64 = 2_000;
 /// Who fills it.
 enum Contender {
     Json(Json),
-    Ours(Ours),
+    Ours(Box<Ours>),
 }
 
 /// Measures, and reports.
@@ -30,7 +30,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         // The limit is out of reach: this is about what the allocator makes of coming and going.
         let server = Server::start(&["--maxmemory", &format!("{megabytes}mb")]).await?;
         let (name, contender, step) = match form {
-            None => ("ours", Contender::Ours(Ours::begin(&server, Resources::Distinct).await?), 1_024),
+            None => ("ours", Contender::Ours(Box::new(Ours::begin(&server, Resources::Distinct).await?)), 1_024),
             Some(form) => {
                 let json = Json::begin(&server, form, Resources::Distinct).await?;
                 let step = if form == Form::Before { 64 } else { 1_024 };

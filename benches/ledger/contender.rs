@@ -22,7 +22,7 @@ pub enum Kind {
 /// One of them, at a server.
 pub enum Contender {
     Json(Json),
-    Ours(Ours),
+    Ours(Box<Ours>),
     Empty(Empty),
 }
 
@@ -81,7 +81,7 @@ impl Contender {
         Ok(match kind {
             Kind::Before => Self::Json(Json::begin(server, Form::Before, resources).await?),
             Kind::After => Self::Json(Json::begin(server, Form::After, resources).await?),
-            Kind::Ours => Self::Ours(Ours::begin(server, resources).await?),
+            Kind::Ours => Self::Ours(Box::new(Ours::begin(server, resources).await?)),
             Kind::Empty => Self::Empty(Empty::begin(server, Shape::Ours).await?),
             Kind::EmptyOneKey => Self::Empty(Empty::begin(server, Shape::OneKey).await?),
         })

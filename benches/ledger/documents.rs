@@ -27,7 +27,7 @@ impl Form {
             "firstSeen": time(0), "lastSeen": time(occurrences.saturating_sub(1)),
         });
         let document = match self {
-            Self::Before => object(storm, metadata),
+            Self::Before => object(storm, &metadata),
             Self::After => metadata,
         };
         // The script's encoder writes a slash as two characters.
@@ -63,7 +63,7 @@ fn pod(storm: u32, occurrence: u32, resources: Resources) -> Value {
     json!({ "kind": "Pod", "name": resources.pod(storm, occurrence), "namespace": "prod-payments" })
 }
 
-fn object(storm: u32, aggregation: Value) -> Value {
+fn object(storm: u32, aggregation: &Value) -> Value {
     let mut spec = json!({
         "signalLabels": map("label", 40, 40), "signalAnnotations": map("annotation", 30, 120),
         "providerData": { "cluster": map("c", 40, 30), "raw": map("raw", 60, 40) },

@@ -26,13 +26,6 @@ impl Empty {
         Ok(Self { shape, script: server.ask(redis::cmd("SCRIPT").arg("LOAD").arg("return 1")).await? })
     }
 
-    pub const fn name(&self) -> &'static str {
-        match self.shape {
-            Shape::Ours => "empty",
-            Shape::OneKey => "empty (1 key)",
-        }
-    }
-
     /// The call in place of a merge. Texts are as long as those of the merge.
     pub fn merge(&self, storm: u32, occurrence: u32) -> Cmd {
         let (partition, sid) = (mix(storm.into()) % 256, base36(mix(storm.into()), 9));

@@ -31,6 +31,8 @@ struct Count {
     at_claim: u32,
     /// Its resident memory when it refused, in MiB.
     resident: f64,
+    /// Whether it can still be read when it refuses to grow: what cannot be read cannot be published, and nothing ever makes room.
+    readable: bool,
 }
 
 /// Measures, and reports.
@@ -54,6 +56,8 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for (figure, count) in names.into_iter().zip([&ours, &counts[0].1, &counts[1].1]) {
         report.figure(&cell, figure, &[count.resident], "MiB", Target::None);
     }
+    let readable = if ours.readable { 1.0 } else { 0.0 };
+    report.figure(&cell, "ours_snapshots_when_full", &[readable], "of 1", Target::AtLeast(1.0));
     report.figure(&cell, "resident_of_the_filling_process", &[client], "MiB", Target::None);
     Ok(())
 }
@@ -68,6 +72,9 @@ async fn ours(megabytes: u32) -> anyhow::Result<(Count, f64)> {
         count.look(&server, megabytes).await?;
     }
     count.resident = server.memory_at_rest().await?.resident / f64::from(1 << 20);
+    count.readable = ours.reads_when_full(Storm { number: 0, occurrences: SIZE }).await?;
+    // What follows is about counts, whether or not a full server lets them be read.
+    server.command::<()>("CONFIG SET maxmemory 0").await?;
     let sample: Vec<Storm> = (0..SAMPLE.min(count.storms))
         .map(|n| Storm {
             number: u32::try_from(mix(n.into()) % u64::from(count.storms)).unwrap_or_default(),

@@ -74,17 +74,22 @@ impl Json {
     async fn send(&self, pipeline: &Pipeline) -> anyhow::Result<bool> {
         match pipeline.query_async::<Value>(&mut self.connection.clone()).await {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("OOM") => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let refused = |errors: &[(usize, redis::ServerError)]| errors.iter().all(|(_, e)| e.code() == "OOM");
+                match error.clone().into_server_errors() {
+                    Some(errors) if refused(&errors) => Ok(false),
+                    _ => Err(error.into()),
+                }
+            }
         }
     }
 
     pub async fn drop_storms(&self, storms: &[Storm]) -> anyhow::Result<()> {
         for storms in storms.chunks(500) {
             let mut command = redis::cmd("DEL");
-            storms.iter().for_each(|storm| {
+            for storm in storms {
                 command.arg(Self::key(storm.number));
-            });
+            }
             command.query_async::<Value>(&mut self.connection.clone()).await?;
         }
         Ok(())

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 /// `cargo bench -- PART…` runs only the parts whose name contains one of the arguments; `quick` among them is the short form.
 async fn run() -> anyhow::Result<()> {
     let mut wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let quick = std::env::var_os("QUICK").is_some_and(|value| value != "0" && value != "")
+    let quick = std::env::var_os("QUICK").is_some_and(|value| value != "0" && !value.is_empty())
         || wanted.iter().any(|argument| argument == "quick");
     wanted.retain(|argument| argument != "quick");
     let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| part.contains(wanted.as_str()));

@@ -80,16 +80,29 @@ impl Ours {
     /// Opens these storms, merges their occurrences, and publishes them if so asked.
     pub async fn fill(&self, storms: &[Storm], changes: Changes) -> anyhow::Result<Filled> {
         for storms in storms.chunks(CHUNK) {
-            self.open(storms).await?;
-            match self.merge_all(storms).await {
-                Err(LedgerError::Full(_)) => return Ok(Filled::Full),
-                merged => merged?,
-            }
-            if changes == Changes::Flushed {
-                self.flush(storms).await?;
+            match self.fill_chunk(storms, changes).await {
+                Err(error) if is_full(&error) => return Ok(Filled::Full),
+                filled => filled?,
             }
         }
         Ok(Filled::All)
+    }
+
+    async fn fill_chunk(&self, storms: &[Storm], changes: Changes) -> anyhow::Result<()> {
+        self.open(storms).await?;
+        self.merge_all(storms).await?;
+        if changes == Changes::Flushed {
+            self.flush(storms).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a full server still gives what a publisher needs to make room: the state of a storm.
+    pub async fn reads_when_full(&self, storm: Storm) -> anyhow::Result<bool> {
+        match self.right(storm).await {
+            Err(error) if is_full(&error) => Ok(false),
+            right => right.map(|_| true),
+        }
     }
 
     async fn open(&self, storms: &[Storm]) -> anyhow::Result<()> {
@@ -161,4 +174,8 @@ impl Ours {
         let dropped = futures::stream::iter(storms.iter().copied()).map(drop_one).buffer_unordered(IN_FLIGHT);
         Ok(dropped.try_collect().await?)
     }
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LedgerError::Full(_)))
 }

@@ -114,7 +114,11 @@ fn window(commands: &HashMap<String, Command>, kind: Kind, merges: usize) -> any
     ensure!(strange.is_none(), "{kind:?} sent {strange:?} as well: its server time would be wrong");
     let main = if kind == Kind::Ours { "exec" } else { "evalsha" };
     let calls = f64::from(u32::try_from(merges)?);
-    ensure!(commands[main].calls == calls, "WRONG COUNT: {} calls instead of {merges}", commands[main].calls);
+    ensure!(
+        (commands[main].calls - calls).abs() < 0.5,
+        "WRONG COUNT: {} calls instead of {merges}",
+        commands[main].calls
+    );
     let mut parts: HashMap<String, f64> = expected
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), commands.get(*name)?.microseconds / calls)))

@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd};
 use super::redis_server::RedisServer;
 
 /// The largest pipelines of the baselines take seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// After work, until the server has given back the buffers of its clients.
 const REST: Duration = Duration::from_millis(700);
 
