@@ -17,6 +17,8 @@ use super::server::Server;
 
 /// Calls in flight where each storm takes one of its own.
 const IN_FLIGHT: usize = 256;
+/// How often `begin` is tried.
+const ATTEMPTS: usize = 20;
 /// Storms that are opened, merged and published before the next ones are.
 const CHUNK: usize = 2_048;
 /// Occurrences of one Signal of a fill.
@@ -55,8 +57,15 @@ impl Ours {
     pub async fn begin(server: &Server, resources: Resources) -> anyhow::Result<Self> {
         let settings = RedisSettings { url: server.url() };
         let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
-        let digests = ledger.begin().await?.key;
-        Ok(Self { ledger, digests, resources })
+        // As its contract says: again and again. A busy machine may need more than the second that a connection may take.
+        let mut attempts = 1;
+        let begun = loop {
+            match ledger.begin().await {
+                Err(_) if attempts < ATTEMPTS => attempts += 1,
+                begun => break begun?,
+            }
+        };
+        Ok(Self { ledger, digests: begun.key, resources })
     }
 
     /// One Signal of one occurrence each.
