@@ -9,7 +9,7 @@ DENY_VERSION := 0.20.2
 CLUSTER ?= local
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm cluster-up cluster-down ci nextest cargo-deny
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger cluster-up cluster-down ci nextest cargo-deny
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -54,6 +54,10 @@ cluster-down: ## End it
 bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed
 	cargo bench --bench storm --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench storm'
+
+bench-ledger: ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
+	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
+	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)
 
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 

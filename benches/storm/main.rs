@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod operator;
 mod process;
+#[path = "../report.rs"]
 mod report;
 mod rounds;
 mod witness;
@@ -51,7 +52,7 @@ async fn run() -> anyhow::Result<()> {
         "KUBECONFIG is not set: run this with `make bench-storm`, which brings up a throwaway cluster"
     );
     let world = World::connect().await.context("no cluster to measure: `make bench-storm` brings one up")?;
-    let mut report = Report::default();
+    let mut report = Report::new("bench-storm");
     for (name, shape, signals, occurrences) in STORMS {
         if wants(name) {
             let storm = rounds::Storm { name, shape, signals, occurrences };

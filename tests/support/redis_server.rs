@@ -43,6 +43,12 @@ impl RedisServer {
         self.port
     }
 
+    /// Its process id.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where its files are.
     #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub fn folder(&self) -> &std::path::Path {

@@ -34,47 +34,59 @@ impl fmt::Display for Target {
 }
 
 struct Row {
-    storm: String,
+    cell: String,
     figure: &'static str,
     value: f64,
+    /// The smallest and the largest of the rounds, where there was more than one.
+    range: Option<(f64, f64)>,
     unit: &'static str,
     target: Target,
 }
 
 /// All figures of a run.
-#[derive(Default)]
 pub struct Report {
+    /// Begins each line for machines.
+    benchmark: &'static str,
     rows: Vec<Row>,
 }
 
 impl Report {
-    /// One figure, from the values of its rounds: the median counts.
-    pub fn figure(&mut self, storm: &str, figure: &'static str, rounds: &[f64], unit: &'static str, target: Target) {
+    /// An empty one.
+    pub fn new(benchmark: &'static str) -> Self {
+        Self { benchmark, rows: Vec::new() }
+    }
+
+    /// One figure of a cell (what was measured, and how), from the values of its rounds: the median counts.
+    pub fn figure(&mut self, cell: &str, figure: &'static str, rounds: &[f64], unit: &'static str, target: Target) {
         let value = rounded(median(rounds));
         let rounds: Vec<f64> = rounds.iter().copied().map(rounded).collect();
         let met = target.met(value);
         let target_text = target.to_string();
         println!(
-            "bench-storm {}",
-            json!({ "storm": storm, "figure": figure, "value": value, "unit": unit, "target": target_text, "met": met, "rounds": rounds })
+            "{} {}",
+            self.benchmark,
+            json!({ "cell": cell, "figure": figure, "value": value, "unit": unit, "target": target_text, "met": met, "rounds": rounds })
         );
-        self.rows.push(Row { storm: storm.to_owned(), figure, value, unit, target });
+        let range = (rounds.len() > 1).then(|| rounds.iter().fold((value, value), |(a, b), x| (a.min(*x), b.max(*x))));
+        self.rows.push(Row { cell: cell.to_owned(), figure, value, range, unit, target });
     }
 
-    /// The table, storm by storm.
+    /// The table, cell by cell.
     pub fn print_table(&self) {
-        let mut storm = "";
+        let mut cell = "";
         for row in &self.rows {
-            if storm != row.storm {
-                storm = &row.storm;
-                println!("\n{storm}");
+            if cell != row.cell {
+                cell = &row.cell;
+                println!("\n{cell}");
             }
             let verdict = match row.target.met(row.value) {
                 Some(true) => "met",
                 Some(false) => "MISSED",
                 None => "",
             };
-            println!("  {:<38} {:>11} {:<14} {:<9} {verdict}", row.figure, row.value, row.unit, row.target.to_string());
+            let range = row.range.map(|(least, most)| format!("{least} to {most}")).unwrap_or_default();
+            let target = row.target.to_string();
+            println!("  {:<38} {:>11} {:<14} {target:<9} {verdict:<6} {range}", row.figure, row.value, row.unit);
         }
     }
 }
