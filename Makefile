@@ -7,9 +7,11 @@ NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
 
 CLUSTER ?= local
+HISTORIES ?= 100000
+OUTAGE_SECONDS ?= 30
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger cluster-up cluster-down ci nextest cargo-deny
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger cluster-up cluster-down ci nextest cargo-deny histories outage redis
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -23,12 +25,21 @@ demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest build ## Run every test: offline ones, and those against a throwaway API server
+test: nextest redis build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo nextest run'
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage)/)"'
 
-test-offline: nextest ## Run the tests that need no API server
+test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
+
+histories: nextest redis ## Play HISTORIES=100000 random histories of each kind against both ledgers
+	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --profile histories -E 'test(/^ledger::(contract|histories)/)'
+
+outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way, and print how long each recovery takes
+	cargo nextest run --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	  && OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo nextest run --no-capture -E "binary(cluster) and test(/^outage/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --check
@@ -55,11 +66,13 @@ bench-storm: ## Measure storms on a real API server; a wrong count fails, a miss
 	cargo bench --bench storm --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench storm'
 
-bench-ledger: ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
-	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
+bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)
 
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
+
+redis:
+	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

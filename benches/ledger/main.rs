@@ -26,12 +26,11 @@ mod process;
 #[allow(clippy::expect_used, reason = "without a server there is nothing to measure")]
 #[path = "../../tests/support/redis_server.rs"]
 mod redis_server;
-#[path = "../report.rs"]
+#[path = "../support/report.rs"]
 mod report;
 mod round;
 mod rounds;
 mod server;
-mod server_time;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -64,7 +63,6 @@ async fn run() -> anyhow::Result<()> {
     let mut report = Report::new("bench-ledger");
     let start = Instant::now();
     if wants("merge") {
-        server_time::check(&mut report).await.context("how server time is counted")?;
         depth_one::measure(&plan, &mut report).await.context("merges one by one")?;
     }
     if wants("memory") {

@@ -55,7 +55,7 @@ pub struct Ours {
 
 impl Ours {
     pub async fn begin(server: &Server, resources: Resources) -> anyhow::Result<Self> {
-        let settings = RedisSettings { url: server.url() };
+        let settings = RedisSettings::new(server.url());
         let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
         // As its contract says: again and again. A busy machine may need more than the second that a connection may take.
         let mut attempts = 1;

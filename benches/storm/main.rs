@@ -11,7 +11,7 @@ mod load;
 mod memory;
 mod operator;
 mod process;
-#[path = "../report.rs"]
+#[path = "../support/report.rs"]
 mod report;
 mod rounds;
 mod witness;

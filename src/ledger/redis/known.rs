@@ -37,6 +37,8 @@ struct OpenStorm {
     unshown: Vec<(u64, Digest)>,
     /// The alerts of the last snapshot that this process acknowledged.
     shown: usize,
+    /// Whether a merge of this process has left its dirty mark since the last acknowledgement.
+    marked: bool,
 }
 
 /// Maxima; `None` where nothing is known.
@@ -110,6 +112,7 @@ impl Known {
             resources: HashSet::new(),
             unshown: Vec::new(),
             shown: 0,
+            marked: false,
         };
         inner.open.insert(key, storm);
     }
@@ -134,19 +137,19 @@ impl Known {
         self.lock().open.clear();
     }
 
-    /// Of these registers, what must be sent; of these resources, those that must be.
+    /// Of these registers, what must be sent, and whether a dirty mark must be; of these resources, those that must be.
     pub(super) fn news(
         &self,
         id: StormId,
         registers: &Registers,
         resources: &mut Vec<(Digest, Arc<str>)>,
-    ) -> Registers {
+    ) -> (Registers, bool) {
         let mut once = HashSet::new();
         let inner = self.lock();
         let storm = inner.open.get(&id.key).filter(|storm| storm.epoch == id.epoch);
         resources
             .retain(|(digest, _)| storm.is_none_or(|storm| !storm.resources.contains(digest)) && once.insert(*digest));
-        storm.map_or(*registers, |storm| registers.beyond(&storm.registers))
+        storm.map_or((*registers, true), |storm| (registers.beyond(&storm.registers), !storm.marked))
     }
 
     /// A merge is done.
@@ -155,6 +158,7 @@ impl Known {
         id: StormId,
         registers: &Registers,
         resources: &[(Digest, Arc<str>)],
+        marked: bool,
         fired: impl IntoIterator<Item = Digest>,
     ) {
         let mut inner = self.lock();
@@ -162,6 +166,7 @@ impl Known {
         let merged = inner.merged;
         let Some(storm) = inner.open.get_mut(&id.key).filter(|storm| storm.epoch == id.epoch) else { return };
         storm.registers = storm.registers.join(registers);
+        storm.marked |= marked;
         if storm.resources.len() + resources.len() > MAX_CONFIRMED {
             storm.resources = HashSet::new();
         }
@@ -172,6 +177,13 @@ impl Known {
     /// How much this process has merged.
     pub(super) fn count(&self) -> u64 {
         self.lock().merged
+    }
+
+    /// The dirty mark may be gone from now on.
+    pub(super) fn acknowledges(&self, id: StormId) {
+        if let Some(storm) = self.lock().open.get_mut(&id.key) {
+            storm.marked = false;
+        }
     }
 
     /// What was merged up to this count is shown, so many alerts in all.

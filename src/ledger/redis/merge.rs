@@ -123,8 +123,10 @@ impl RedisLedger {
             rest = others;
             let firing = fresh(observations, held).filter(|report| report.firing);
             let mut resources: Vec<_> = firing.filter_map(|report| report.resource.clone()).collect();
-            let registers = self.known.news(id, &registers(observations, held), &mut resources);
-            pieces.push(Piece { batch, observations, id, names: target.names.clone(), registers, resources });
+            let registers = registers(observations, held);
+            let (registers, marks) = self.known.news(id, &registers, &mut resources);
+            let marks = marks && fresh(observations, held).next().is_some();
+            pieces.push(Piece { batch, observations, id, names: target.names.clone(), registers, resources, marks });
         }
     }
 
@@ -152,7 +154,7 @@ impl RedisLedger {
                 continue;
             }
             let news = piece.news(replies, &held[piece.batch])?;
-            self.known.merged(piece.id, &piece.registers, &piece.resources, news.fired);
+            self.known.merged(piece.id, &piece.registers, &piece.resources, piece.marks, news.fired);
             done.push(Done::Joined(news.counts));
         }
         Ok(done)

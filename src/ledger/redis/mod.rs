@@ -222,9 +222,12 @@ impl Ledger for RedisLedger {
     }
 
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
+        let names = self.storm_names(id)?;
         let mut pipeline = redis::pipe();
-        pipeline.cmd("UNLINK").arg(self.storm_names(id)?.facts());
-        self.connection.send(LedgerOperation::Close, &pipeline).await.map(drop)
+        pipeline.cmd("UNLINK").arg(names.facts());
+        self.connection.send(LedgerOperation::Close, &pipeline).await?;
+        // A stray whose process died before it had its answer has left nobody to remove it.
+        self.remove(id.epoch, &names, None).await.map(drop)
     }
 
     async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {

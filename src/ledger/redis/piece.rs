@@ -26,6 +26,9 @@ pub(super) struct Piece<'a> {
     pub(super) registers: Registers,
     /// What its storm's resources are not known to have yet.
     pub(super) resources: Vec<(Digest, Arc<str>)>,
+    /// Whether it leaves a dirty mark. One that is known to be there is not left again: the mark tells others of what is unpublished, and
+    /// since when; this process asks for the publish itself.
+    pub(super) marks: bool,
 }
 
 impl Piece<'_> {
@@ -37,7 +40,6 @@ impl Piece<'_> {
     pub(super) fn commands(&self, pipeline: &mut Pipeline, held: &HashSet<Digest>, now: i64) {
         let (names, h) = (&self.names, self.names.key.registers());
         let sets = [(names.seen(), self.uids(held, true)), (names.resolved(), self.uids(held, false))];
-        let touched = sets.iter().any(|(_, uids)| !uids.is_empty());
         for (set, uids) in &sets {
             if uids.len() > 1 {
                 pipeline.cmd("SMISMEMBER").arg(set).arg(uids);
@@ -48,7 +50,7 @@ impl Piece<'_> {
             let texts: Vec<&str> = self.resources.iter().map(|(_, text)| text.as_ref()).collect();
             pipeline.cmd("RPUSH").arg(names.names()).arg(texts);
         }
-        if touched {
+        if self.marks {
             pipeline.cmd("ZADD").arg(names.key.dirty()).arg("NX").arg(now).arg(names.mark());
         }
         let registers = self.registers.named();

@@ -224,6 +224,7 @@ impl RedisLedger {
         let Version { mark, merged, names: taken, counter } = &snapshot.version;
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
         cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(*counter).arg(*taken).arg(alerts);
+        self.known.acknowledges(id);
         let clean = read(&[self.run(LedgerOperation::Ack, cmd).await?], 0)?;
         self.known.shown(id, *merged, alerts);
         Ok(clean)

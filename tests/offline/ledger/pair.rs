@@ -367,7 +367,11 @@ impl<'a> Play<'a> {
         };
         assert_eq!((resolvable, published), (expected_resolvable, expected_published));
         assert_eq!(self.with_shown(metadata), expected);
-        assert!(memory.dirty_since.is_none() || redis.dirty_since.is_some(), "news without a dirty mark");
+        // The mark that one process knows to be there, another may have cleared: then the one asks for the publish all the same.
+        assert!(
+            memory.dirty_since.is_none() || redis.dirty_since.is_some() || self.others,
+            "news without a dirty mark"
+        );
     }
 }
 
