@@ -192,3 +192,31 @@ async fn redis_is_full_and_gets_room_again() {
     scene.redis.command("CONFIG SET maxmemory 512mb").unwrap();
     scene.recovers().await;
 }
+
+// Back to the memory ledger and forward again, with a Redis that remembers how things were before.
+#[tokio::test]
+async fn the_ledger_may_be_changed_back_and_forth_without_losing_a_count() {
+    let (mut world, redis) = (World::new("back-and-forth").await, RedisServer::start(&[]));
+    world.redis = None;
+    let url = format!("--redis-url={}", redis.url());
+    let with_redis = ["--ledger=redis", &url];
+    for (round, flags) in [&with_redis[..], &[], &with_redis[..]].into_iter().enumerate() {
+        let operator = Operator::start(&[&world], flags).await;
+        // New ones, and some that the ledger before counted.
+        let first = 100 * round;
+        world.create(&table(&format!("round-{round}"), "Moved", first.saturating_sub(50)..first + 100)).await;
+        let expected = i64::try_from(first + 100).unwrap();
+        world.one_storm("all that came so far", |storm| storm.alert_count == expected).await;
+        world.receipts(round + 1).await;
+        assert!(operator.sigterm().success());
+    }
+    // Closed with the memory ledger, while Redis believes it open.
+    let operator = Operator::start(&[&world], &["--quiet-period=2s"]).await;
+    world.one_storm("it closes", |storm| !super::world::is_open(storm)).await;
+    assert!(operator.sigterm().success());
+    let _operator = Operator::start(&[&world], &with_redis).await;
+    world.create(&table("repeat", "Moved", 0..300)).await;
+    world.receipts(4).await;
+    world.create(&table("new", "Moved", 290..310)).await;
+    world.storms_until("the successor has what is new", 2, |storm| storm.alert_count == 10).await;
+}

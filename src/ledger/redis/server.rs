@@ -8,7 +8,7 @@ use crate::ledger::LedgerError;
 /// The least rights that suffice, as `ACL SETUSER` takes them: `ACL SETUSER stormfold on >password` and this. `hello`, `info`,
 /// `script|load` and `config|get` are for each new connection, the others for the ledger, its scripts included. `config|get` may be
 /// left out: then nothing can be said of `set-max-intset-entries`. Every key begins with `{pp}`.
-pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha +multi +exec \
+pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha \
                             +get +set +del +unlink +exists +expire +expireat \
                             +sadd +scard +smismember +sintercard +sunionstore +sdiffstore \
                             +zadd +zcard +zincrby +zmscore +zrange +zrem +zscore \
