@@ -18,7 +18,9 @@ use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
-use crate::publish::{Apply, Behind, Openings, Projections, Publisher, requests, watch_projections};
+use crate::policies::{Policies, watch_namespaces, watch_policies, write_statuses};
+use crate::publish::{Apply, Behind, Openings, Projections, Publisher, follow_policies, requests, watch_projections};
+use crate::retention::Retention;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::events;
 use crate::runtime::link::Link;
@@ -93,8 +95,6 @@ fn start(
     let readiness = Readiness::default();
     let rewatch = Arc::new(Notify::new());
     let watch = |resource| watch(resource, settings, &readiness, &metrics);
-    let signals = watch(WatchedResource::Signals);
-    let objects = watch(WatchedResource::RemediationRequests);
     #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
     let clock = Clock::new(Timestamp::now);
     let ledger: Arc<dyn Ledger> = match settings.redis() {
@@ -105,6 +105,7 @@ fn start(
             ledger
         }
     };
+    let policies = policies(settings, client, &watch, loops, stop);
     let (events, event_writer) = events(client.clone(), &metrics);
     let (requests, queue) = requests();
     let (listed_sender, listed) = watch::channel(None);
@@ -116,8 +117,7 @@ fn start(
         openings: openings.clone(),
         receipts: board.clone(),
         apply: Apply::new(client.clone()),
-        policy: settings.policy(),
-        interval: settings.publish_interval,
+        policies: policies.clone(),
         requests: requests.clone(),
         listed,
         rewatch: rewatch.clone(),
@@ -135,20 +135,63 @@ fn start(
         requests: requests.clone(),
         rewatch,
         listed: listed_sender,
-        policy: settings.policy(),
+        policies: policies.clone(),
         merge_gate: readiness.open_gate("merge"),
         ledger_gate: readiness.open_gate("ledger"),
         clock: clock.clone(),
         events,
         metrics: metrics.clone(),
     };
-    let pages = Pages::new(readiness, metrics, projections.clone());
+    let retention = Retention {
+        projections: projections.clone(),
+        policies: policies.clone(),
+        client: client.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    };
+    let signals = watch(WatchedResource::Signals);
+    let objects = watch(WatchedResource::RemediationRequests);
+    loops.spawn(write_statuses(
+        policies.clone(),
+        client.clone(),
+        {
+            let projections = projections.clone();
+            move || projections.open_by_policy()
+        },
+        {
+            let clock = clock.clone();
+            move || clock.now()
+        },
+        metrics.clone(),
+        stop.clone(),
+    ));
+    let pages = Pages::new(readiness.clone(), metrics, projections.clone());
+    loops.spawn(retention.run(stop.clone()));
+    loops.spawn(follow_policies(policies, projections.clone(), requests.clone(), stop.clone()));
     loops.spawn(admin::serve(listener, pages, stop.clone()));
     loops.spawn(event_writer.run(stop.clone()));
     loops.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
     loops.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
     loops.spawn(queue.run(publisher, requests, stop.clone()));
     loops.spawn(ingest.run(client.clone(), signals, stop.clone()));
+}
+
+/// The policies, kept by watches of their own unless the built-in one rules alone.
+fn policies(
+    settings: &RunSettings,
+    client: &Client,
+    watch: &impl Fn(WatchedResource) -> Watch,
+    loops: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Arc<Policies> {
+    if settings.built_in_policy_only {
+        return Arc::new(Policies::built_in_only(client.clone(), settings.policy()));
+    }
+    let policies = Arc::new(Policies::new(client.clone(), settings.policy()));
+    let (objects, namespaces) = (watch(WatchedResource::StormPolicies), watch(WatchedResource::Namespaces));
+    loops.spawn(watch_policies(client.clone(), objects, policies.clone(), stop.clone()));
+    loops.spawn(watch_namespaces(client.clone(), namespaces, policies.clone(), stop.clone()));
+    policies
 }
 
 /// Looks at the server of the ledger, and is not ready while it must not be used.

@@ -44,6 +44,10 @@ pub enum WatchedResource {
     Signals,
     /// `remediationrequests.stormfold.dev`.
     RemediationRequests,
+    /// `stormpolicies.stormfold.dev`.
+    StormPolicies,
+    /// `namespaces`.
+    Namespaces,
 }
 
 impl WatchedResource {
@@ -52,6 +56,18 @@ impl WatchedResource {
         match self {
             Self::Signals => "signals",
             Self::RemediationRequests => "remediationrequests",
+            Self::StormPolicies => "stormpolicies",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// With its group, where it has one.
+    pub fn full_name(self) -> String {
+        match self {
+            Self::Namespaces => self.plural().to_owned(),
+            Self::Signals | Self::RemediationRequests | Self::StormPolicies => {
+                format!("{}.stormfold.dev", self.plural())
+            }
         }
     }
 
@@ -60,6 +76,8 @@ impl WatchedResource {
         match self {
             Self::Signals => "list of signals",
             Self::RemediationRequests => "list of remediationrequests",
+            Self::StormPolicies => "list of stormpolicies",
+            Self::Namespaces => "list of namespaces",
         }
     }
 }
@@ -75,6 +93,12 @@ pub enum ApiWrite {
     Close,
     /// A receipt.
     Receipt,
+    /// The status of a StormPolicy.
+    Policy,
+    /// A Signal deleted after its retention.
+    DeleteSignal,
+    /// A RemediationRequest deleted after its retention.
+    DeleteRequest,
     /// A Kubernetes Event.
     Event,
 }
@@ -101,6 +125,10 @@ pub enum Loop {
     Publish,
     /// Receipts out.
     Receipts,
+    /// Statuses of policies out.
+    Policies,
+    /// What is kept no longer.
+    Retention,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -156,6 +184,8 @@ pub struct Metrics {
     pub clamped_times: Counter,
     pub open_storms: Gauge,
     pub owed_receipts: Gauge,
+    pub held_back_signals: Gauge,
+    pub signals_lacking_labels: Counter,
     pub publish_seconds: Histogram,
     pub writes: Family<WriteLabels, Counter>,
     pub watch_failures: Family<WatchLabels, Counter>,
@@ -180,6 +210,9 @@ impl Default for Metrics {
         let clamped_times = register!("clamped_times", "Times too far from their Signal's creation to be believed");
         let open_storms = register!("open_storms", "Storms open in the cluster");
         let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
+        let held_back_signals = register!("held_back_signals", "Signals that wait for a storm that may not open yet");
+        let signals_lacking_labels =
+            register!("signals_lacking_labels", "Signals that lack a label by which their policy groups");
         let writes = register!("api_writes", "Writes to the API server");
         let watch_failures = register!("watch_failures", "Watches that failed and were started again");
         let failures = register!("failures", "Runs of a loop that failed and are tried again");
@@ -197,6 +230,8 @@ impl Default for Metrics {
             clamped_times,
             open_storms,
             owed_receipts,
+            held_back_signals,
+            signals_lacking_labels,
             publish_seconds,
             writes,
             watch_failures,

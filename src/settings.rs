@@ -70,9 +70,12 @@ pub struct RunSettings {
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
-    /// At most one write per storm in this time.
+    /// Read no StormPolicies: the built-in policy, which the flags below describe, rules alone. Needs no right on what belongs to the whole cluster.
+    #[arg(long, env = "STORMFOLD_BUILT_IN_POLICY_ONLY")]
+    pub built_in_policy_only: bool,
+    /// The built-in policy: at most one write per storm in this time.
     #[arg(long, env = "STORMFOLD_PUBLISH_INTERVAL", default_value = "1s", value_parser = publish_interval)]
-    pub publish_interval: Duration,
+    publish_interval: Duration,
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "STORMFOLD_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
@@ -81,10 +84,10 @@ pub struct RunSettings {
     pub log_format: LogFormat,
     /// What the built-in policy says about the end of a storm.
     #[command(flatten)]
-    pub timers: PolicyTimers,
+    timers: PolicyTimers,
 }
 
-/// The timers of the built-in policy.
+/// The timers of the built-in policy, which counts where no StormPolicy matches.
 #[derive(Args, Debug, Clone)]
 pub struct PolicyTimers {
     /// Close a storm as Quiet when no Signal came for longer than this.
@@ -126,7 +129,8 @@ impl RunSettings {
     /// The built-in policy with these timers.
     pub fn policy(&self) -> Policy {
         let PolicyTimers { quiet_period, stale_after, settle_delay, max_age } = self.timers;
-        Policy { quiet_period, stale_after, settle_delay, max_age, ..Policy::default() }
+        let publish_interval = self.publish_interval;
+        Policy { quiet_period, stale_after, settle_delay, max_age, publish_interval, ..Policy::default() }
     }
 }
 

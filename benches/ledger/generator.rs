@@ -102,7 +102,11 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         reports: occurrences.map(report).collect(),
         refused: Refused::default(),
         clamped: 0,
+        groupings: Vec::new(),
+        missing_labels: Vec::new(),
+        resource_version: None,
         told: false,
+        told_to_wait: None,
         receipt: None,
     }
 }

@@ -12,6 +12,21 @@ pub(super) fn annotation_map(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 4096)
 }
 
+/// Labels that a selector asks for.
+pub(super) fn selector_labels(_: &mut SchemaGenerator) -> Schema {
+    string_map(32, 1024)
+}
+
+/// `30s`, `10m`, `6h`, `1h30m`, `500ms`: what Go, the API server's CEL and jiff read alike.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 24,
+        "pattern": r"^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,6}ms)?$",
+    })
+}
+
 fn string_map(entries: u32, characters: u32) -> Schema {
     json_schema!({
         "type": "object",

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// On a Signal: intake took it (True) or refused it for good (False).
+/// On a Signal: intake took it (True), refused it for good (False), or it waits for a storm that may not open yet (Unknown). On a
+/// StormPolicy: it is in force.
 pub const ACCEPTED: &str = "Accepted";
 /// On a RemediationRequest: the policy's threshold for a storm is reached.
 pub const STORM: &str = "Storm";
@@ -14,6 +15,20 @@ pub const CLOSED: &str = "Closed";
 pub const REASON_MERGED: &str = "Merged";
 /// Some occurrences were refused; the message names the first of them.
 pub const REASON_PARTLY_REJECTED: &str = "PartlyRejected";
+/// It waits: the engine's outcome of the storm before is too recent.
+pub const REASON_COOLING_DOWN: &str = "CoolingDown";
+/// It waits: its policy opens no storms.
+pub const REASON_POLICY_SUSPENDED: &str = "PolicySuspended";
+/// The reasons of a Signal that waits: each of them is replaced by a receipt.
+pub const HELD_BACK_REASONS: [&str; 2] = [REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED];
+/// On a Signal, False: it lacks labels by which its policy groups. Absent where it has all of them.
+pub const GROUPED: &str = "Grouped";
+/// The message names them.
+pub const REASON_LABELS_MISSING: &str = "LabelsMissing";
+/// The policy is in force.
+pub const REASON_COMPILED: &str = "Compiled";
+/// The policy cannot be in force; the message says what is wrong.
+pub const REASON_INVALID: &str = "Invalid";
 /// The storm is under the threshold.
 pub const REASON_BELOW_THRESHOLD: &str = "BelowThreshold";
 /// The storm is at or over the threshold.

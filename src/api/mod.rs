@@ -8,9 +8,12 @@ mod conditions;
 mod remediation_request;
 #[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
 mod signal;
+#[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
+mod storm_policy;
 
 pub use conditions::{
-    ACCEPTED, CLOSED, REASON_BELOW_THRESHOLD, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED,
+    ACCEPTED, CLOSED, GROUPED, HELD_BACK_REASONS, REASON_BELOW_THRESHOLD, REASON_COMPILED, REASON_COOLING_DOWN,
+    REASON_INVALID, REASON_LABELS_MISSING, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED,
     REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
 };
 pub use remediation_request::{
@@ -18,6 +21,10 @@ pub use remediation_request::{
     RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
 };
 pub use signal::{Occurrence, OccurrenceState, OccurrenceSummary, Resource, Signal, SignalSpec, SignalStatus, Source};
+pub use storm_policy::{
+    Cooldown, Operator, PolicyMatch, Requirement, Selector, StormPolicy, StormPolicySpec, StormPolicyStatus,
+    StormThreshold,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -29,6 +36,15 @@ pub const GROUP: &str = "stormfold.dev";
 
 /// The field manager of everything this operator writes by server-side apply.
 pub const FIELD_MANAGER: &str = "stormfold";
+
+/// Annotation of a RemediationRequest: `true` ends the storm now.
+pub const CLOSE: &str = "stormfold.dev/close";
+
+/// Annotation of a RemediationRequest: `true` keeps the storm open whatever the policy says.
+pub const HOLD_OPEN: &str = "stormfold.dev/hold-open";
+
+/// Annotation of a closed RemediationRequest: `true` lets a successor open before the cool-down is over.
+pub const ACKNOWLEDGED: &str = "stormfold.dev/acknowledged";
 
 /// How bad it is, as the alert's author says.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
@@ -47,5 +63,5 @@ pub enum Severity {
 
 /// Every CRD of this operator, in the order in which `stormfold crds` prints them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Signal::crd(), RemediationRequest::crd()]
+    vec![Signal::crd(), RemediationRequest::crd(), StormPolicy::crd()]
 }

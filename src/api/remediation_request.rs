@@ -21,7 +21,7 @@ use super::Severity;
     namespaced,
     status = "RemediationRequestStatus",
     derive = "PartialEq",
-    doc = "RemediationRequest is one alert storm, for a remediation engine to act on. Stormfold writes spec and status.storm, the engine status.remediation.",
+    doc = "RemediationRequest is one alert storm, for a remediation engine to act on. Stormfold writes spec and status.storm, the engine status.remediation. Annotations for people, each with the value true: stormfold.dev/close ends the storm now; stormfold.dev/hold-open keeps it open whatever the policy says; stormfold.dev/acknowledged on a closed one lets a successor open before its cool-down is over.",
     // The rule on StormStatus sees a storm that changes. One that is taken away, and could come back open, is seen from here only.
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.storm) || oldSelf.status.storm.state != 'Closed' || (has(self.status) && has(self.status.storm))").message("status.storm of a closed storm stays"),
     selectable = ".spec.stormKey",
@@ -51,7 +51,7 @@ pub struct RemediationRequestSpec {
     pub epoch: i64,
     /// The Signal that opened the storm.
     pub signal: OpeningSignal,
-    /// The namespace the trouble is in; empty for cluster-scoped trouble.
+    /// The namespace the trouble is in; empty for cluster-scoped trouble, and for a storm whose policy does not group by namespace.
     #[serde(default)]
     #[schemars(length(max = 63))]
     pub namespace: String,
@@ -62,7 +62,8 @@ pub struct RemediationRequestSpec {
     /// Severity of the opening Signal. The highest seen since is status.storm.severity.
     #[serde(default)]
     pub severity: Severity,
-    /// What the policy grouped by, and the values that this storm has in common.
+    /// What the policy grouped by (name, namespace, cluster, severity, source, label:KEY), and the values that this storm has in common; empty where its
+    /// Signals lack one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::bounds::label_map")]
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("label names have at most 253 characters"))]
@@ -135,7 +136,7 @@ pub struct StormStatus {
     /// Distinct affected resources, exact, however long the list is.
     #[schemars(range(min = 0))]
     pub affected_count: i64,
-    /// A fair sample of the affected resources, at most 100: every namespace and kind it has room for. `Kind/Name` is in the
+    /// A fair sample of the affected resources, at most affectedCap of the policy: every namespace and kind it has room for. `Kind/Name` is in the
     /// storm's namespace; a path such as `/apis/apps/v1/namespaces/web/Deployment/front` says more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), inner(length(max = 700)), extend("x-kubernetes-list-type" = "atomic"))]
@@ -185,6 +186,8 @@ pub enum CloseReason {
     RemediationFinished,
     /// An older open RemediationRequest of the same key holds this storm.
     Superseded,
+    /// Somebody set the annotation stormfold.dev/close.
+    ByHand,
 }
 
 /// What the remediation engine did.

@@ -1,14 +1,16 @@
 //! What a watch event means to ingest. A Signal is read here and let go; what stays is an observation of a few bytes per occurrence.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use serde::Deserialize;
 
-use super::intake::{intake, reason, signal_ref};
-use crate::api::{ACCEPTED, Signal};
+use super::intake::{intake, is_waiting, reason, signal_ref, verdict};
+use crate::api::Signal;
+use crate::policies::View;
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::WatchEvent;
-use crate::storm::{DigestKey, Observation, Policy, Rejection, SignalRef};
+use crate::storm::{DigestKey, Observation, Rejection, SignalRef};
 
 /// See the module. The number is the part of the watch.
 pub(super) enum Arrival {
@@ -24,25 +26,33 @@ pub(super) enum Arrival {
     Nothing,
 }
 
+/// The namespace of the Signal that an event is about.
+pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<String> {
+    match event {
+        Event::InitApply(signal) | Event::Apply(signal) => signal.namespace(),
+        Event::Init | Event::InitDone | Event::Delete(_) => None,
+    }
+}
+
 /// Reads an event.
-pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, policy: &Policy, key: &DigestKey) -> Arrival {
+pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, view: &View, key: &DigestKey) -> Arrival {
     match event {
         Event::Init => Arrival::ListBegins(part),
         Event::InitDone => Arrival::ListEnds(part),
         // The spec is immutable, so a Signal with a receipt has nothing new: mostly it is our own write coming back
         // (invariant 14). What a ledger has lost comes again with a list, and lists are read whole.
-        Event::Apply(signal) if accepted_reason(&signal).is_some() => Arrival::Nothing,
-        Event::InitApply(signal) | Event::Apply(signal) => read(part, signal, policy, key),
+        Event::Apply(signal) if accepted_reason(&signal).is_some_and(|reason| !is_waiting(&reason)) => Arrival::Nothing,
+        Event::InitApply(signal) | Event::Apply(signal) => read(part, signal, view, key),
         // What was counted stays counted.
         Event::Delete(_) => Arrival::Nothing,
     }
 }
 
-fn read(part: usize, signal: Guarded<Signal>, policy: &Policy, key: &DigestKey) -> Arrival {
+fn read(part: usize, signal: Guarded<Signal>, view: &View, key: &DigestKey) -> Arrival {
     let told = accepted_reason(&signal);
     let reference = signal_ref(&signal);
     let result = match signal.0 {
-        Ok(signal) => intake(&signal, policy, key),
+        Ok(signal) => intake(&signal, &view.set, &view.labels_of(&reference.namespace), key),
         Err(unreadable) => Err(malformed(&unreadable)),
     };
     match result {
@@ -58,11 +68,9 @@ fn malformed(Unreadable { fault, .. }: &Unreadable) -> Rejection {
     Rejection { reason: reason::MALFORMED, message, occurrences: 0 }
 }
 
-/// The verdict that a Signal's receipt has, if it has one, whether or not the rest of the Signal can be read.
+/// The reason of what a Signal was told, if it was told anything, whether or not the rest of the Signal can be read.
 fn accepted_reason(Guarded(signal): &Guarded<Signal>) -> Option<String> {
-    let reason = |conditions: &[Condition]| {
-        conditions.iter().find(|condition| condition.type_ == ACCEPTED).map(|condition| condition.reason.clone())
-    };
+    let reason = |conditions: &[Condition]| verdict(conditions).map(|condition| condition.reason.clone());
     match signal {
         Ok(signal) => reason(&signal.status.as_ref()?.conditions),
         Err(unreadable) => reason(&Vec::<Condition>::deserialize(unreadable.status.get("conditions")?).ok()?),

@@ -1,18 +1,22 @@
 //! Intake: a Signal becomes an `Observation` or a `Rejection`. Pure, and the same for every delivery of one Signal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::table::parse_line;
-use crate::api::{self, OccurrenceState, Signal};
+use crate::api::{self, ACCEPTED, HELD_BACK_REASONS, OccurrenceState, Signal};
 use crate::storm::Refused;
+use crate::storm::grouping::{Attribute, GroupBy, Member};
+use crate::storm::matching::{Labels, Subject};
 use crate::storm::metadata::whole_seconds;
-use crate::storm::pattern::{Scope, pattern};
+use crate::storm::pattern::Scope;
 use crate::storm::resource::extract_resource_name;
-use crate::storm::{DigestKey, Observation, Opening, Policy, Rejection, Report, Resource, SignalRef, uid};
+use crate::storm::{
+    DigestKey, Observation, Opening, Policy, PolicySet, Rejection, Report, Resource, SignalRef, rescope, uid,
+};
 
 /// A time may be this much later than the Signal's creation: clocks differ.
 const FUTURE: SignedDuration = SignedDuration::from_mins(5);
@@ -40,8 +44,13 @@ pub fn signal_ref(object: &impl ResourceExt) -> SignalRef {
     }
 }
 
-/// Takes a Signal in.
-pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Observation, Rejection> {
+/// Takes a Signal in. `namespace`: the labels of the namespace that it is in.
+pub fn intake(
+    signal: &Signal,
+    policies: &PolicySet,
+    namespace: &Labels,
+    key: &DigestKey,
+) -> Result<Observation, Rejection> {
     let reference = signal_ref(signal);
     let spec = &signal.spec;
     let trouble = spec.namespace.clone().unwrap_or_else(|| reference.namespace.clone());
@@ -49,7 +58,7 @@ pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Obser
     let mut reader = Reader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
     reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
     reader.read_table(spec.table.as_deref().unwrap_or_default())?;
-    let Reader { reports, refused, clamped, first_seen, last_seen, .. } = reader;
+    let Reader { mut reports, refused, clamped, first_seen, last_seen, .. } = reader;
     if reports.is_empty() {
         return Err(Rejection {
             reason: reason::NO_VALID_OCCURRENCE,
@@ -59,39 +68,88 @@ pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Obser
             occurrences: refused.count,
         });
     }
-    let opening = opening(&reference.namespace, trouble, signal, policy);
+    let severity = spec.severity.into();
+    let source = spec.source.as_ref().map(|source| source.kind.as_str());
+    let policy = policies.of(&Subject { name: &spec.name, severity, source, namespace, labels: &spec.labels });
+    let grouper = Grouper { signal, object_namespace: &reference.namespace, trouble: &trouble, policy };
+    let (opening, missing_labels) = grouper.opening(&policy.group_by);
+    rescope(&mut reports, &trouble, &opening.namespace);
+    let conditions = signal.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let opening = Arc::new(opening);
+    let former = policies.former(&policy.name).iter().map(|group_by| Arc::new(grouper.opening(group_by).0));
+    let mut groupings: Vec<_> = former.collect();
+    if !groupings.is_empty() {
+        groupings.push(opening.clone());
+    }
     Ok(Observation {
         key: opening.key(),
-        opening: Arc::new(opening),
+        opening,
+        groupings,
+        missing_labels,
         signal: Arc::new(reference),
-        severity: spec.severity.into(),
+        severity,
         resolvable: spec.resolvable,
         first_seen,
         last_seen,
         reports,
         refused,
         clamped,
-        told: signal.status.as_ref().is_some_and(|status| !status.conditions.is_empty()),
+        resource_version: signal.resource_version(),
+        told: verdict(conditions).is_some_and(|verdict| !is_waiting(&verdict.reason)),
+        told_to_wait: verdict(conditions)
+            .filter(|verdict| is_waiting(&verdict.reason))
+            .map(|verdict| verdict.message.clone()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
     })
 }
 
-fn opening(object_namespace: &str, trouble: String, signal: &Signal, policy: &Policy) -> Opening {
-    let spec = &signal.spec;
-    let scope = if trouble.is_empty() { Scope::Cluster } else { Scope::Namespace(&trouble) };
-    let mut group_labels =
-        BTreeMap::from([("name".to_owned(), spec.name.clone()), ("namespace".to_owned(), trouble.clone())]);
-    group_labels.extend(spec.cluster.clone().map(|cluster| ("cluster".to_owned(), cluster)));
-    Opening {
-        object_namespace: object_namespace.to_owned(),
-        pattern: pattern(&spec.name, scope, spec.cluster.as_deref()),
-        signal_name: spec.name.clone(),
-        source_kind: spec.source.as_ref().map(|source| source.kind.clone()),
-        namespace: trouble,
-        cluster: spec.cluster.clone(),
-        severity: spec.severity.into(),
-        group_labels,
-        policy: policy.name.clone(),
+/// What a Signal was told last.
+pub(super) fn verdict(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == ACCEPTED)
+}
+
+/// Whether a verdict of this reason is no receipt yet.
+pub(super) fn is_waiting(reason: &str) -> bool {
+    HELD_BACK_REASONS.contains(&reason)
+}
+
+/// Finds the group of a Signal under its policy.
+struct Grouper<'a> {
+    signal: &'a Signal,
+    object_namespace: &'a str,
+    trouble: &'a str,
+    policy: &'a Policy,
+}
+
+impl Grouper<'_> {
+    /// What a storm that the Signal opens under this grouping takes from it, and the labels that it lacks.
+    fn opening(&self, group_by: &GroupBy) -> (Opening, Vec<String>) {
+        let Self { signal, object_namespace, trouble, policy } = self;
+        let spec = &signal.spec;
+        let source = spec.source.as_ref().map(|source| source.kind.as_str());
+        let member = Member {
+            name: &spec.name,
+            scope: if trouble.is_empty() { Scope::Cluster } else { Scope::Namespace(trouble) },
+            cluster: spec.cluster.as_deref(),
+            severity: spec.severity.into(),
+            source,
+            labels: &spec.labels,
+        };
+        let group = group_by.group(&member, policy.ignore_missing_labels);
+        // The scope of a storm is what its Signals have in common, not what the first of them says.
+        let namespace = if group_by.has(&Attribute::Namespace) { *trouble } else { "" };
+        let opening = Opening {
+            object_namespace: (*object_namespace).to_owned(),
+            pattern: group.pattern,
+            signal_name: spec.name.clone(),
+            source_kind: source.map(str::to_owned),
+            namespace: namespace.to_owned(),
+            cluster: spec.cluster.clone(),
+            severity: spec.severity.into(),
+            group_labels: group.labels,
+            policy: policy.name.clone(),
+        };
+        (opening, group.missing)
     }
 }
 

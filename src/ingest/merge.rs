@@ -8,12 +8,14 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::IngestError;
-use super::opening::Opener;
+use super::held::Held;
+use super::opening::{Opened, Opener};
 use super::receipt::{Board, Receipt, Verdict};
-use crate::api::{self, OccurrenceSummary, RemediationRequest};
+use crate::api::{OccurrenceSummary, RemediationRequest};
 use crate::ledger::{Ledger, Merge};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
-use crate::publish::{Projections, Requests, is_open};
+use crate::publish::{Projections, Requests, is_open, is_superseded};
+use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
 use crate::storm::name::storm_name;
 use crate::storm::{Epoch, Observation, SignalRef, StormId, StormKey};
@@ -32,8 +34,28 @@ pub(super) struct Merger {
     pub(super) metrics: Metrics,
 }
 
+/// The observations of one key.
+type Batch = (StormKey, Vec<Observation>);
+
+/// Observations of one key that may not open a storm.
+struct HeldBatch {
+    key: StormKey,
+    why: HeldBack,
+    observations: Vec<Observation>,
+}
+
 /// Observations that wait for the end of a list, by Signal: a list that is begun again brings them again.
 pub(super) type Waiting = HashMap<Arc<SignalRef>, Observation>;
+
+/// Where observations go that are not merged now.
+pub(super) struct Pools<'a> {
+    /// The part of the watch that they came from.
+    pub(super) part: usize,
+    /// While that part is being listed: what would open a storm.
+    pub(super) waiting: Option<&'a mut Waiting>,
+    /// What may not open one.
+    pub(super) held: &'a mut Held,
+}
 
 /// Who holds the occurrences of a Signal that has a receipt.
 enum Holder {
@@ -44,37 +66,71 @@ enum Holder {
 }
 
 impl Merger {
-    /// Merges all that is pending. While `listing`, what would open a storm moves to `waiting`: a repeat can be listed before the
+    /// Merges all that is pending. While a list is read, what would open a storm waits for its end: a repeat can be listed before the
     /// Signal whose receipt says that a closed storm holds it.
     pub(super) async fn merge(
         &self,
         pending: &mut Vec<Observation>,
-        waiting: Option<&mut Waiting>,
+        pools: &mut Pools<'_>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
-        self.hold_what_closed_storms_hold(pending, now).await?;
-        let mut batches: Vec<(StormKey, Vec<Observation>)> = group(std::mem::take(pending)).into_iter().collect();
-        let result = self.merge_batches(&mut batches, waiting, now).await;
-        pending.extend(batches.into_iter().flat_map(|(_, observations)| observations));
-        result
+        while !pending.is_empty() {
+            pending.iter_mut().for_each(|observation| self.join_former_storm(observation));
+            self.hold_what_closed_storms_hold(pending, now).await?;
+            let mut batches: Vec<Batch> = group(std::mem::take(pending)).into_iter().collect();
+            let mut regrouped = Vec::new();
+            let result = self.merge_batches(&mut batches, &mut regrouped, pools, now).await;
+            pending.extend(batches.into_iter().flat_map(|(_, observations)| observations).chain(regrouped));
+            result?;
+        }
+        Ok(())
+    }
+
+    /// A storm that was opened when the policy grouped otherwise takes its Signals in until it ends: a change of the grouping must not
+    /// make a second storm of what one holds.
+    fn join_former_storm(&self, observation: &mut Observation) {
+        let Some((current, former)) = observation.groupings.split_last() else { return };
+        let told = |opening: &&Arc<_>| {
+            let opening: &crate::storm::Opening = opening;
+            observation.receipt.as_ref().is_some_and(|name| self.object(opening.key(), name).is_some())
+        };
+        let open = |opening: &&Arc<crate::storm::Opening>| {
+            let key = opening.key();
+            self.opener.openings.has(key) || self.projections.of_key(key).iter().any(|object| is_open(object))
+        };
+        let chosen =
+            observation.groupings.iter().find(told).or_else(|| former.iter().find(open)).unwrap_or(current).clone();
+        observation.regroup(chosen);
     }
 
     /// Batches that are done are empty afterwards, whether or not another one failed. A storm that cannot be opened does not
     /// hold up what is merged already: merged again, it would be told as known, and its storm be published late.
     async fn merge_batches(
         &self,
-        batches: &mut [(StormKey, Vec<Observation>)],
-        mut waiting: Option<&mut Waiting>,
+        batches: &mut [Batch],
+        regrouped: &mut Vec<Observation>,
+        pools: &mut Pools<'_>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let outcomes = self.ledger.merge(batches, now).await?;
         let mut to_open = Vec::new();
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
-                Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new),
+                Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), (epoch, &new), now),
+                // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
+                Merge::NotOpen { .. } if batch.1.iter().any(is_under_former_grouping) => {
+                    regrouped.extend(std::mem::take(&mut batch.1).into_iter().map(|mut observation| {
+                        let current = observation.groupings.pop();
+                        observation.groupings.clear();
+                        if let Some(current) = current {
+                            observation.regroup(current);
+                        }
+                        observation
+                    }));
+                }
                 Merge::NotOpen { opens, last } => {
                     let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
-                    match &mut waiting {
+                    match &mut pools.waiting {
                         Some(waiting) if !adoptable() => {
                             waiting.extend(batch.1.drain(..).map(|o| (o.signal.clone(), o)));
                         }
@@ -84,45 +140,72 @@ impl Merger {
             }
         }
         // All of them, even when one fails: keys have nothing to do with each other.
-        let opened: Vec<Result<(), IngestError>> =
+        let opened: Vec<Result<Option<HeldBatch>, IngestError>> =
             futures::stream::iter(to_open).buffer_unordered(OPENINGS).collect().await;
-        opened.into_iter().collect()
+        let mut result = Ok(());
+        for opened in opened {
+            match opened {
+                Ok(None) => {}
+                Ok(Some(HeldBatch { key, why, observations })) => self.hold_back(key, why, observations, pools),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
     }
 
-    /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew.
+    /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew. Gives back what may
+    /// not open one.
     async fn open_and_merge(
         &self,
-        batch: &mut (StormKey, Vec<Observation>),
+        batch: &mut Batch,
         mut opens: Vec<bool>,
         mut last: Option<Epoch>,
         now: Timestamp,
-    ) -> Result<(), IngestError> {
+    ) -> Result<Option<HeldBatch>, IngestError> {
         loop {
-            // The earliest one opens it, whatever the order of delivery.
-            let opening = batch.1.iter().zip(&opens).filter(|(_, opens)| **opens).map(|(observation, _)| observation);
-            let Some(opening) = opening.min_by_key(|o| (o.first_seen, o.signal.clone())).map(|o| o.opening.clone())
-            else {
-                return self.nothing_opens(batch, last, now).await;
+            let candidates =
+                batch.1.iter().zip(&opens).filter(|(_, opens)| **opens).map(|(observation, _)| observation);
+            let Some(opening) = self.opening(candidates).map(|observation| observation.opening.clone()) else {
+                self.nothing_opens(batch, last, now).await?;
+                return Ok(None);
             };
-            self.opener.open(batch.0, &opening, last, now).await?;
+            if let Opened::HeldBack(why) = self.opener.open(batch.0, &opening, last, now).await? {
+                return Ok(Some(HeldBatch { key: batch.0, why, observations: std::mem::take(&mut batch.1) }));
+            }
             // The storm may have closed since: then nothing counted, and the next epoch takes it.
             match self.ledger.merge(std::slice::from_ref(batch), now).await?.pop() {
                 Some(Merge::Joined { epoch, new }) => {
-                    self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new);
-                    return Ok(());
+                    self.joined(batch.0, &std::mem::take(&mut batch.1), (epoch, &new), now);
+                    return Ok(None);
                 }
                 Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
-                None => return Ok(()),
+                None => return Ok(None),
             }
         }
     }
 
-    async fn nothing_opens(
-        &self,
-        batch: &mut (StormKey, Vec<Observation>),
-        last: Option<Epoch>,
-        now: Timestamp,
-    ) -> Result<(), IngestError> {
+    /// The Signal that opens a storm: the earliest one, whatever the order of delivery, of those whose policy opens storms at all.
+    pub(super) fn opening<'a>(&self, candidates: impl Iterator<Item = &'a Observation>) -> Option<&'a Observation> {
+        candidates.min_by_key(|observation| {
+            let suspended = self.opener.policies.named(&observation.opening.policy).suspended;
+            (suspended, observation.first_seen, observation.signal.clone())
+        })
+    }
+
+    /// Tells Signals that they wait, unless they were told just that.
+    fn hold_back(&self, key: StormKey, why: HeldBack, observations: Vec<Observation>, pools: &mut Pools<'_>) {
+        for observation in &observations {
+            let mut told = receipt(observation, None, 0);
+            told.verdict = Verdict::HeldBack(why.clone(), observation.resource_version.clone());
+            if observation.told_to_wait.as_ref() != Some(&told.message()) {
+                self.board.write_now(told);
+            }
+        }
+        pools.held.add(pools.part, key, why, observations);
+        self.metrics.held_back_signals.set(count(pools.held.len()));
+    }
+
+    async fn nothing_opens(&self, batch: &mut Batch, last: Option<Epoch>, now: Timestamp) -> Result<(), IngestError> {
         let resolved: Vec<_> =
             batch.1.iter().flat_map(|o| &o.reports).filter(|report| !report.firing).map(|report| report.uid).collect();
         if !resolved.is_empty() {
@@ -140,11 +223,14 @@ impl Merger {
         Ok(())
     }
 
-    fn joined(&self, key: StormKey, observations: &[Observation], epoch: Epoch, new: &[usize]) {
+    fn joined(&self, key: StormKey, observations: &[Observation], (epoch, new): (Epoch, &[usize]), now: Timestamp) {
         let id = StormId { key, epoch };
         let mut receipts = Vec::with_capacity(observations.len());
         for (observation, new) in observations.iter().zip(new) {
             self.opener.openings.offer(id, &observation.opening);
+            if !observation.told {
+                self.opener.policies.matched(&observation.opening.policy, now);
+            }
             self.count(observation, *new);
             let name = storm_name(&observation.opening.pattern, epoch);
             if observation.receipt.as_deref() != Some(name.as_str()) {
@@ -160,6 +246,7 @@ impl Merger {
         let result = if refused == 0 { SignalResult::Accepted } else { SignalResult::PartlyRejected };
         self.metrics.signals.get_or_create(&SignalLabels { result }).inc();
         self.metrics.clamped_times.inc_by(observation.clamped as u64);
+        self.metrics.signals_lacking_labels.inc_by(u64::from(!observation.missing_labels.is_empty()));
         let known = observation.reports.len() - new;
         self.metrics.occurrences_received.inc_by((observation.reports.len() + refused) as u64);
         for (result, n) in
@@ -238,9 +325,8 @@ fn group(observations: Vec<Observation>) -> BTreeMap<StormKey, Vec<Observation>>
     groups
 }
 
-fn is_superseded(object: &RemediationRequest) -> bool {
-    let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
-    storm.and_then(|storm| storm.close_reason) == Some(api::CloseReason::Superseded)
+fn is_under_former_grouping(observation: &Observation) -> bool {
+    observation.groupings.last().is_some_and(|current| current.key() != observation.key)
 }
 
 fn receipt(observation: &Observation, storm: Option<String>, new: usize) -> Receipt {
@@ -254,5 +340,6 @@ fn receipt(observation: &Observation, storm: Option<String>, new: usize) -> Rece
             rejected: count(refused.count),
         },
         verdict: refused.first.clone().map_or(Verdict::Merged, Verdict::PartlyRejected),
+        missing_labels: observation.missing_labels.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod beginning;
+mod held;
 pub mod intake;
 mod merge;
 mod opening;

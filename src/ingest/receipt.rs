@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
-    ACCEPTED, FIELD_MANAGER, OccurrenceSummary, REASON_MERGED, REASON_PARTLY_REJECTED, Signal, SignalStatus, condition,
+    ACCEPTED, ACKNOWLEDGED, FIELD_MANAGER, GROUPED, OccurrenceSummary, REASON_COOLING_DOWN, REASON_LABELS_MISSING,
+    REASON_MERGED, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, Signal, SignalStatus, condition,
 };
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::publish::Receipts;
@@ -24,6 +25,7 @@ use crate::runtime::backoff::delay;
 use crate::runtime::error::{ApiError, Disposition, call};
 use crate::runtime::events::cut;
 use crate::runtime::readiness::Gate;
+use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
 use crate::storm::{Rejection, SignalRef, StormId};
 
@@ -49,6 +51,8 @@ pub struct Receipt {
     pub occurrences: OccurrenceSummary,
     /// The verdict.
     pub verdict: Verdict,
+    /// Labels by which its policy groups and which it lacks.
+    pub missing_labels: Vec<String>,
 }
 
 /// How intake ended.
@@ -60,6 +64,8 @@ pub enum Verdict {
     PartlyRejected(String),
     /// None of it is in.
     Rejected(Rejection),
+    /// It waits for a storm that may not open yet. No receipt: written only onto this version of the Signal, so that it never comes after one.
+    HeldBack(HeldBack, Option<String>),
 }
 
 /// All receipts that are owed.
@@ -277,34 +283,60 @@ async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(),
     // Metadata is all that is read of the answer: a Signal may be large, or one that this operator cannot read.
     let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(client.clone(), namespace);
     // The UID makes the API server refuse (409) an object of the same name that came after this one.
-    let body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
+    let mut body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
+    if let Verdict::HeldBack(_, version) = &receipt.verdict {
+        body["metadata"]["resourceVersion"] = json!(version);
+    }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let what = || format!("write the receipt of Signal {namespace}/{name}");
     call(what, api.patch_status(name, &params, &Patch::Merge(&body))).await.map(drop)
 }
 
+impl Receipt {
+    /// What the condition `Accepted` says, for people.
+    pub fn message(&self) -> String {
+        match &self.verdict {
+            Verdict::Merged if self.storm.is_some() => "counted".to_owned(),
+            Verdict::Merged => "nothing in it fires, and no storm is open".to_owned(),
+            Verdict::PartlyRejected(first) => {
+                let message = format!("{} occurrences rejected, the first: {first}", self.occurrences.rejected);
+                cut(&message, MAX_MESSAGE).to_owned()
+            }
+            Verdict::Rejected(rejection) => cut(&rejection.message, MAX_MESSAGE).to_owned(),
+            Verdict::HeldBack(HeldBack::Suspended(policy), _) => {
+                format!("StormPolicy {policy} is suspended: no storm opens under it, and this Signal waits")
+            }
+            Verdict::HeldBack(HeldBack::CoolingDown(before, until), _) => format!(
+                "no storm opens before {until}: {} ended as {:?}; the annotation {ACKNOWLEDGED}=true on it ends the wait",
+                before.name, before.outcome
+            ),
+        }
+    }
+}
+
 /// The status that says what a receipt says.
 pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
-    let accepted: Condition = match &receipt.verdict {
-        Verdict::Merged => {
-            let message = if receipt.storm.is_some() { "counted" } else { "nothing in it fires, and no storm is open" };
-            condition(ACCEPTED, true, REASON_MERGED, message.into(), now)
-        }
-        Verdict::PartlyRejected(first) => {
-            let rejected = receipt.occurrences.rejected;
-            let message = format!("{rejected} occurrences rejected, the first: {first}");
-            condition(ACCEPTED, true, REASON_PARTLY_REJECTED, cut(&message, MAX_MESSAGE).into(), now)
-        }
-        Verdict::Rejected(rejection) => {
-            condition(ACCEPTED, false, rejection.reason, cut(&rejection.message, MAX_MESSAGE).into(), now)
-        }
+    let (status, reason) = match &receipt.verdict {
+        Verdict::Merged => ("True", REASON_MERGED),
+        Verdict::PartlyRejected(_) => ("True", REASON_PARTLY_REJECTED),
+        Verdict::Rejected(rejection) => ("False", rejection.reason),
+        Verdict::HeldBack(HeldBack::Suspended(_), _) => ("Unknown", REASON_POLICY_SUSPENDED),
+        Verdict::HeldBack(HeldBack::CoolingDown(..), _) => ("Unknown", REASON_COOLING_DOWN),
     };
+    let waits = status == "Unknown";
+    let accepted = Condition { status: status.to_owned(), ..condition(ACCEPTED, true, reason, receipt.message(), now) };
+    let lacks = |labels: &[String]| {
+        let message = format!("its policy groups by labels that it lacks: {}", labels.join(", "));
+        condition(GROUPED, false, REASON_LABELS_MISSING, cut(&message, MAX_MESSAGE).to_owned(), now)
+    };
+    let grouped = Some(receipt.missing_labels.as_slice()).filter(|labels| !labels.is_empty()).map(lacks);
+    let observed = |condition| Condition { observed_generation: Some(1), ..condition };
     SignalStatus {
-        conditions: vec![Condition { observed_generation: Some(1), ..accepted }],
+        conditions: [accepted].into_iter().chain(grouped).map(observed).collect(),
         storm: receipt.storm.clone(),
         occurrences: Some(receipt.occurrences),
         // The spec is immutable, so there is one generation only.
         observed_generation: Some(1),
-        merged_at: Some(Time(now)),
+        merged_at: (!waits).then_some(Time(now)),
     }
 }

@@ -10,16 +10,19 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::EventType;
 use kube::{Client, Resource};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::IngestError;
-use super::arrival::{Arrival, arrive};
-use super::merge::{Merger, Waiting};
+use super::arrival::{Arrival, arrive, namespace_of};
+use super::held::Held;
+use super::merge::{Merger, Pools, Waiting};
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
+use crate::policies::Policies;
 use crate::publish::{Apply, Listed, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::Clock;
@@ -28,7 +31,7 @@ use crate::runtime::guarded::Guarded;
 use crate::runtime::readiness::Gate;
 use crate::runtime::watch::Watch;
 use crate::storm::metadata::count;
-use crate::storm::{Observation, Policy, Rejection, SignalRef};
+use crate::storm::{GroupBy, Observation, Rejection, SignalRef};
 
 /// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
 /// some 100 bytes per occurrence.
@@ -51,7 +54,7 @@ pub struct Ingest {
     /// Told when the first list is complete.
     pub listed: watch::Sender<Listed>,
     /// How Signals group.
-    pub policy: Policy,
+    pub policies: Arc<Policies>,
     /// Closed while Signals cannot be merged.
     pub merge_gate: Gate,
     /// Closed while the ledger does not answer, or is being rebuilt.
@@ -75,27 +78,43 @@ struct Listing {
     incomplete: HashSet<usize>,
     /// Observations of keys without an open storm, until the list of their part is complete. All Signals of a key are of one part.
     waiting: HashMap<usize, Waiting>,
+    /// What may not open a storm yet.
+    held: Held,
     /// How many lists were begun before this one.
     number: u64,
 }
+
+/// How often Signals that are held back are looked at: a cool-down ends within this time.
+const LOOK_AT_HELD: Duration = Duration::from_secs(1);
 
 impl Ingest {
     /// Reads until `stop`.
     pub async fn run(self, client: Client, watch: Watch, stop: CancellationToken) {
         let merger = self.merger(&client);
-        if stop.run_until_cancelled(self.projections.listed()).await.is_none() {
+        let known = async { tokio::join!(self.projections.listed(), self.policies.listed()) };
+        if stop.run_until_cancelled(known).await.is_none() {
             return;
         }
         let mut number = 0;
+        let mut look = tokio::time::interval(LOOK_AT_HELD);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             self.listed.send_replace(None);
             let Some(key) = self.begin(&stop).await else { return };
-            let policy = self.policy.clone();
-            let mut chunks = watch
-                .events::<Guarded<Signal>>(&client)
-                .map(move |event| arrive(event, &policy, &key))
-                .ready_chunks(CHUNK);
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: HashMap::new(), number };
+            self.policies.note_open(self.open_groupings());
+            let policies = &self.policies;
+            let mut chunks = std::pin::pin!(
+                watch
+                    .events::<Guarded<Signal>>(&client)
+                    .then(|event| async move {
+                        if let Some(namespace) = namespace_of(&event) {
+                            policies.know_namespace(&namespace).await;
+                        }
+                        arrive(event, &policies.view(), &key)
+                    })
+                    .ready_chunks(CHUNK)
+            );
+            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), number, ..Listing::default() };
             number += 1;
             loop {
                 tokio::select! {
@@ -104,6 +123,11 @@ impl Ingest {
                     () = self.rewatch.notified(), if listing.incomplete.is_empty() => {
                         tracing::info!("reading all Signals again");
                         break;
+                    }
+                    _ = look.tick(), if !listing.held.is_empty() => {
+                        if self.look_at_held(&merger, &mut listing, &stop).await.is_break() {
+                            break;
+                        }
                     }
                     Some(chunk) = chunks.next() => {
                         if self.take(&merger, chunk, &mut listing, &watch, &stop).await.is_break() {
@@ -115,11 +139,38 @@ impl Ingest {
         }
     }
 
+    /// The groupings under which storms are open in the cluster.
+    fn open_groupings(&self) -> Vec<(String, GroupBy)> {
+        let grouping = |id| {
+            let object = self.projections.get(id)?;
+            Some((object.spec.policy_ref.name.clone(), GroupBy::of_labels(&object.spec.group_labels)?))
+        };
+        self.projections.open().into_iter().filter_map(grouping).collect()
+    }
+
+    /// Merges what was held back and need not be any more.
+    async fn look_at_held(&self, merger: &Merger, listing: &mut Listing, stop: &CancellationToken) -> ControlFlow<()> {
+        let now = self.clock.now();
+        let ready = listing.held.take_changed(|key, signals| {
+            let opening = &merger.opening(signals.values())?.opening;
+            merger.opener.held_back_now(key, opening, now)
+        });
+        if ready.read_again {
+            self.rewatch.notify_one();
+        }
+        for (part, signals) in ready.signals {
+            self.merge_all(merger, part, signals, listing, stop).await?;
+        }
+        self.metrics.held_back_signals.set(count(listing.held.len()));
+        ControlFlow::Continue(())
+    }
+
     fn merger(&self, client: &Client) -> Merger {
         let opener = Opener {
             ledger: self.ledger.clone(),
             projections: self.projections.clone(),
             openings: self.openings.clone(),
+            policies: self.policies.clone(),
             apply: Apply::new(client.clone()),
         };
         Merger {
@@ -184,7 +235,8 @@ impl Ingest {
         let mut backoff = Backoff::default();
         loop {
             let waiting = listing.incomplete.contains(&part).then(|| listing.waiting.entry(part).or_default());
-            let Err(error) = merger.merge(&mut pending, waiting, self.clock.now()).await else {
+            let mut pools = Pools { part, waiting, held: &mut listing.held };
+            let Err(error) = merger.merge(&mut pending, &mut pools, self.clock.now()).await else {
                 self.merge_gate.open();
                 return ControlFlow::Continue(());
             };
@@ -236,6 +288,7 @@ impl Ingest {
             storm: None,
             occurrences: OccurrenceSummary { total: count, new: 0, rejected: count },
             verdict: Verdict::Rejected(rejection),
+            missing_labels: Vec::new(),
         });
     }
 }

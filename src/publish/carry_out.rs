@@ -164,7 +164,7 @@ impl Publisher {
         now: Timestamp,
     ) -> Result<Option<RemediationRequest>, PublishError> {
         let write = if ending.is_some() { ApiWrite::Close } else { ApiWrite::Status };
-        let body = render::status(object, facts, ending, &self.policy, now);
+        let body = render::status(object, facts, ending, &self.policy(id), now);
         match self.apply.status(&object.namespace().unwrap_or_default(), &object.name_any(), &body).await {
             Ok(written) => {
                 self.metrics.wrote(write, WriteResult::Done);

@@ -3,6 +3,7 @@
 mod apply;
 mod behind;
 mod carry_out;
+mod follow;
 mod news;
 mod openings;
 mod projections;
@@ -12,8 +13,9 @@ pub mod render;
 
 pub use apply::Apply;
 pub use behind::Behind;
+pub use follow::follow_policies;
 pub use openings::Openings;
-pub use projections::{Projections, is_open, watch_projections};
+pub use projections::{Projections, is_open, is_superseded, watch_projections};
 pub use queue::{PublishQueue, Requests, requests};
 pub use reconcile::{Listed, Next, Publisher, Rewatch};
 

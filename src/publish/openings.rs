@@ -1,14 +1,14 @@
 //! What each storm takes from the Signal that opened it, for as long as it is open: it names the object, too.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::storm::{Opening, StormId};
+use crate::storm::{Epoch, Opening, StormId, StormKey};
 
 /// Openings by storm. Lost by a restart, and found again by watching again: a storm without an object has Signals without a receipt.
 #[derive(Default)]
 pub struct Openings {
-    by_storm: Mutex<HashMap<StormId, Arc<Opening>>>,
+    by_storm: Mutex<BTreeMap<StormId, Arc<Opening>>>,
 }
 
 impl Openings {
@@ -22,12 +22,18 @@ impl Openings {
         self.lock().get(&id).cloned()
     }
 
+    /// Whether some storm of this key is open.
+    pub fn has(&self, key: StormKey) -> bool {
+        let of_key = StormId { key, epoch: Epoch::MIN }..=StormId { key, epoch: Epoch::MAX };
+        self.lock().range(of_key).next().is_some()
+    }
+
     /// The storm is over.
     pub fn remove(&self, id: StormId) {
         self.lock().remove(&id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StormId, Arc<Opening>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StormId, Arc<Opening>>> {
         self.by_storm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Requests;
-use crate::api::{RemediationRequest, StormState};
+use crate::api::{CloseReason, RemediationRequest, StormState};
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::Watch;
 use crate::storm::name::storm_name;
@@ -43,8 +43,32 @@ impl Projections {
 
     /// The storms that are open in the cluster.
     pub fn open(&self) -> Vec<StormId> {
+        self.ids(is_open)
+    }
+
+    /// The storms that are closed in the cluster.
+    pub fn closed(&self) -> Vec<StormId> {
+        self.ids(|object| !is_open(object))
+    }
+
+    fn ids(&self, wanted: impl Fn(&RemediationRequest) -> bool) -> Vec<StormId> {
         self.read(|map| {
-            map.values().flat_map(BTreeMap::values).filter(|rr| is_open(rr)).filter_map(|rr| storm_id(rr)).collect()
+            let of_key = |(key, epochs): (&StormKey, &BTreeMap<Epoch, Arc<RemediationRequest>>)| {
+                let wanted = epochs.iter().filter(|(_, object)| wanted(object));
+                wanted.map(|(epoch, _)| StormId { key: *key, epoch: *epoch }).collect::<Vec<_>>()
+            };
+            map.iter().flat_map(of_key).collect()
+        })
+    }
+
+    /// How many storms are open under each policy.
+    pub fn open_by_policy(&self) -> HashMap<String, i64> {
+        self.read(|map| {
+            let mut open = HashMap::new();
+            for object in map.values().flat_map(BTreeMap::values).filter(|object| is_open(object)) {
+                *open.entry(object.spec.policy_ref.name.clone()).or_default() += 1;
+            }
+            open
         })
     }
 
@@ -127,6 +151,12 @@ pub(crate) fn storm_id(object: &RemediationRequest) -> Option<StormId> {
 pub fn is_open(object: &RemediationRequest) -> bool {
     let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
     storm.is_none_or(|storm| storm.state == StormState::Open)
+}
+
+/// Whether it was closed because an older one held its storm: then it never held anything.
+pub fn is_superseded(object: &RemediationRequest) -> bool {
+    let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
+    storm.and_then(|storm| storm.close_reason) == Some(CloseReason::Superseded)
 }
 
 fn revision(object: &RemediationRequest) -> i64 {

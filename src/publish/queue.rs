@@ -68,9 +68,9 @@ impl PublishQueue {
                             pauses.pause(id, delay);
                             Some(delay)
                         }
-                        Next::Published(delay) => {
+                        Next::Published(delay, interval) => {
                             backoff.succeeded(&id);
-                            pauses.pause(id, publisher.interval);
+                            pauses.pause(id, interval);
                             Some(delay)
                         }
                         Next::After(delay) => { backoff.succeeded(&id); Some(delay) }

@@ -12,14 +12,15 @@ use super::behind::{Behind, Lag};
 use super::openings::Openings;
 use super::projections::{Projections, is_open, storm_id};
 use super::queue::Requests;
-use crate::api::{RemediationRequest, STORM};
+use crate::api::{CLOSE, HOLD_OPEN, RemediationRequest, STORM};
 use crate::ledger::{Ledger, LedgerError, Snapshot};
 use crate::metrics::{Loop, Metrics};
+use crate::policies::Policies;
 use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, Disposition};
 use crate::runtime::events::Events;
 use crate::runtime::link::Link;
-use crate::storm::decide::{Decision, LedgerView, Projection, decide};
+use crate::storm::decide::{Decision, LedgerView, Projection, Wish, decide};
 use crate::storm::metadata::to_storm_metadata;
 use crate::storm::name::storm_name;
 use crate::storm::{Opening, Policy, StormId};
@@ -51,9 +52,7 @@ pub struct Publisher {
     /// The API server.
     pub apply: Apply,
     /// The rules.
-    pub policy: Policy,
-    /// At most one write per storm in this time.
-    pub interval: Duration,
+    pub policies: Arc<Policies>,
     /// Asks for further runs.
     pub requests: Requests,
     /// Whether the first list of Signals is complete: before that a storm cannot be called quiet.
@@ -79,8 +78,8 @@ pub enum Next {
     Done,
     /// Again after this.
     After(Duration),
-    /// Something was written; again after this, and not before the publish interval is over.
-    Published(Duration),
+    /// Something was written; again after the first, and not before the second, the publish interval, is over.
+    Published(Duration, Duration),
     /// Again after a back-off.
     Failed,
 }
@@ -165,7 +164,8 @@ impl Publisher {
             if self.is_behind(id, &snapshot) {
                 return Ok(Next::Done);
             }
-            let decision = decide(&snapshot.view, &projection, &self.policy, id.epoch, now);
+            let policy = self.policy(id);
+            let decision = decide(&snapshot.view, &projection, &policy, id.epoch, now);
             if self.waits_for_list(&decision, &projection) {
                 return Ok(Next::Done);
             }
@@ -176,11 +176,18 @@ impl Publisher {
             match step {
                 Step::Again => {}
                 Step::Wrote => wrote = true,
-                Step::End(Next::After(delay)) if wrote => return Ok(Next::Published(delay)),
+                Step::End(Next::After(delay)) if wrote => return Ok(Next::Published(delay, policy.publish_interval)),
                 Step::End(next) => return Ok(next),
             }
         }
         Err(PublishError::Endless)
+    }
+
+    /// What the policy under which the storm opened says now: thresholds and times of open storms follow its edits.
+    pub(super) fn policy(&self, id: StormId) -> Arc<Policy> {
+        let of_object = || self.projections.get(id).map(|object| object.spec.policy_ref.name.clone());
+        let of_opening = || self.openings.get(id).map(|opening| opening.policy.clone());
+        self.policies.named(&of_object().or_else(of_opening).unwrap_or_default())
     }
 
     /// While the first list is read, the ledger may know less than the cluster shows, and silence means nothing. What the
@@ -239,6 +246,7 @@ impl Publisher {
                     .as_ref()
                     .and_then(|status| status.remediation.as_ref())
                     .is_some_and(|remediation| remediation.outcome.is_some()),
+                wish: wish(object),
                 superseded,
             },
         }))
@@ -262,6 +270,16 @@ impl Publisher {
         let from_opening = |o: Arc<Opening>| (o.object_namespace.clone(), storm_name(&o.pattern, id.epoch));
         let from_cache = || self.projections.get(id).map(|o| (o.namespace().unwrap_or_default(), o.name_any()));
         opening.map(from_opening).or_else(from_cache)
+    }
+}
+
+/// What a person asked for. An end is for good, so it comes before holding open.
+fn wish(object: &RemediationRequest) -> Wish {
+    let asked = |annotation| object.annotations().get(annotation).is_some_and(|value| value == "true");
+    match (asked(CLOSE), asked(HOLD_OPEN)) {
+        (true, _) => Wish::Close,
+        (false, true) => Wish::HoldOpen,
+        (false, false) => Wish::None,
     }
 }
 

@@ -65,6 +65,7 @@ fn closed_condition(ending: Option<CloseReason>, now: Timestamp) -> Condition {
         Some(CloseReason::RemediationFinished) => {
             ("RemediationFinished", "the remediation engine reported its outcome")
         }
+        Some(CloseReason::ByHand) => ("ByHand", "the annotation stormfold.dev/close asked for it"),
         Some(CloseReason::Superseded) => ("Superseded", "an older open RemediationRequest holds this storm"),
     };
     condition(CLOSED, ending.is_some(), reason, message.to_owned(), now)

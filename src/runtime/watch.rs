@@ -54,6 +54,26 @@ impl Watch {
         } else {
             self.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
         };
+        self.watch(apis)
+    }
+
+    /// The same for a resource that is in no namespace.
+    pub fn events_everywhere<K>(&self, client: &Client) -> SelectAll<BoxStream<'static, WatchEvent<K>>>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + 'static,
+    {
+        self.watch(vec![Api::all(client.clone())])
+    }
+
+    fn watch<K>(&self, apis: Vec<Api<K>>) -> SelectAll<BoxStream<'static, WatchEvent<K>>>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
         let config = watcher::Config::default().page_size(PAGE);
         let streams = apis.into_iter().enumerate().map(|(part, api)| {
             let (link, metrics, resource) = (self.link.clone(), self.metrics.clone(), self.resource);
@@ -114,7 +134,8 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
     match status.code {
         401 => format!("cannot watch {plural}: the API server does not accept these credentials"),
         403 => format!(
-            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {plural}.stormfold.dev: kubectl apply -f manifests/rbac.yaml"
+            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {}: kubectl apply -f manifests/rbac.yaml",
+            resource.full_name()
         ),
         404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),
         code => format!("cannot watch {plural}: the API server answers {code}: {}", status.message),

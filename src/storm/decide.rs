@@ -19,6 +19,8 @@ pub enum CloseReason {
     RemediationFinished,
     /// An older open object of the same key holds this storm.
     Superseded,
+    /// Somebody asked for it.
+    ByHand,
 }
 
 /// What the ledger knows of a storm.
@@ -60,11 +62,25 @@ pub enum Projection {
         is_storm: bool,
         /// Whether the engine reported an outcome.
         finished: bool,
+        /// What a person asked for.
+        wish: Wish,
         /// Whether an older open object of the same key holds this storm.
         superseded: bool,
     },
     /// A closed object.
     Closed,
+}
+
+/// What a person asked of an open storm, by annotation of its object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing: the rules decide.
+    #[default]
+    None,
+    /// That it ends now.
+    Close,
+    /// That it stays open.
+    HoldOpen,
 }
 
 /// What to do next, with a closed reason.
@@ -124,10 +140,11 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
         (LedgerView::Open { .. }, Projection::Closed) => Decision::Drop(DropReason::ClosedInCluster),
         (
             LedgerView::Open { metadata, resolvable, .. },
-            Projection::Open { metadata: shown, is_storm, finished, .. },
+            Projection::Open { metadata: shown, is_storm, finished, wish, .. },
         ) => {
-            let life = Life { resolvable: *resolvable, finished: *finished, opened: opened_at(epoch, now) };
-            let facts = join(metadata.as_ref(), shown.as_ref());
+            let opened = opened_at(epoch, now);
+            let life = Life { resolvable: *resolvable, finished: *finished, wish: *wish, opened };
+            let facts = join(metadata.as_ref(), shown.as_ref(), policy);
             match life.next(facts.as_ref(), policy, now) {
                 // An ending comes before facts: under a stream of Signals there are always new ones. The ledger keeps the last.
                 close @ Decision::Close(_) if shown.is_some() => close,
@@ -136,7 +153,7 @@ pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epo
         }
         (LedgerView::Closed { metadata, reason }, Projection::Open { metadata: shown, is_storm, .. }) => {
             let reason = reason.unwrap_or(CloseReason::Quiet);
-            let facts = join(metadata.as_ref(), shown.as_ref());
+            let facts = join(metadata.as_ref(), shown.as_ref(), policy);
             write_first(facts.clone(), shown.as_ref(), *is_storm, policy)
                 .unwrap_or_else(|| Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))))
         }
@@ -156,12 +173,13 @@ pub fn is_storm(metadata: &StormMetadata, policy: &Policy) -> bool {
     metadata.alert_count >= policy.storm_alerts || metadata.affected_count >= policy.storm_resources
 }
 
-/// What both sides know together.
-fn join(ledger: Option<&StormMetadata>, shown: Option<&StormMetadata>) -> Option<StormMetadata> {
-    match (ledger, shown) {
+/// What both sides know together, with as many resources as the policy shows.
+fn join(ledger: Option<&StormMetadata>, shown: Option<&StormMetadata>, policy: &Policy) -> Option<StormMetadata> {
+    let joined = match (ledger, shown) {
         (Some(ledger), Some(shown)) => Some(ledger.join(shown)),
         (one, other) => one.or(other).cloned(),
-    }
+    };
+    joined.map(|facts| facts.capped(policy.affected_cap))
 }
 
 /// The write that brings the cluster up to these facts; `None` when it shows them.
@@ -211,6 +229,7 @@ fn after(start: Timestamp, delay: SignedDuration) -> Timestamp {
 struct Life {
     resolvable: bool,
     finished: bool,
+    wish: Wish,
     opened: Timestamp,
 }
 
@@ -218,7 +237,13 @@ impl Life {
     /// Ends the storm if an ending is due, else says when the next one can be. A boundary belongs to the storm: an ending is due
     /// strictly after it (case A16).
     fn next(&self, facts: Option<&StormMetadata>, policy: &Policy, now: Timestamp) -> Decision {
-        if self.finished {
+        match self.wish {
+            Wish::Close => return Decision::Close(CloseReason::ByHand),
+            // Until the annotation goes, which is a change of the object and asks for a run.
+            Wish::HoldOpen => return Decision::Keep(Timestamp::MAX),
+            Wish::None => {}
+        }
+        if self.finished && policy.close_on_outcome {
             return Decision::Close(CloseReason::RemediationFinished);
         }
         // A storm is quiet from its last report, or from its opening when it opened with old news.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::CloseReason;
 use super::name::{sanitize_label_value, storm_name};
+use super::sample::MAX_AFFECTED;
 use super::{Epoch, Sample, Severity, StormKey};
 use crate::api;
 
@@ -46,11 +47,20 @@ impl StormMetadata {
             alert_count: self.alert_count.max(other.alert_count),
             firing,
             affected_count: self.affected_count.max(other.affected_count),
-            affected_resources: Sample::of(sample).texts(),
+            affected_resources: Sample::of(MAX_AFFECTED, sample).texts(),
             first_seen: self.first_seen.min(other.first_seen),
             last_seen: self.last_seen.max(other.last_seen),
             severity: self.severity.max(other.severity),
         }
+    }
+
+    /// The same with a sample of at most `cap` resources. The counts stay what they are.
+    #[must_use]
+    pub fn capped(mut self, cap: usize) -> Self {
+        if self.affected_resources.len() > cap {
+            self.affected_resources = Sample::of(cap, self.affected_resources.iter().map(String::as_str)).texts();
+        }
+        self
     }
 }
 
@@ -65,7 +75,7 @@ pub struct Opening {
     pub signal_name: String,
     /// Kind of the source.
     pub source_kind: Option<String>,
-    /// The namespace the trouble is in; empty for cluster-scoped trouble.
+    /// The namespace the trouble is in; empty for cluster-scoped trouble, and for a storm that spans namespaces.
     pub namespace: String,
     /// The cluster the trouble is in.
     pub cluster: Option<String>,
@@ -211,6 +221,7 @@ impl From<CloseReason> for api::CloseReason {
             CloseReason::MaxAge => Self::MaxAge,
             CloseReason::RemediationFinished => Self::RemediationFinished,
             CloseReason::Superseded => Self::Superseded,
+            CloseReason::ByHand => Self::ByHand,
         }
     }
 }
@@ -235,7 +246,7 @@ mod tests {
                 alert_count: alerts,
                 firing: firing.min(alerts),
                 affected_count: resources.len() + more,
-                affected_resources: Sample::of(resources.iter().map(String::as_str)).texts(),
+                affected_resources: Sample::of(MAX_AFFECTED, resources.iter().map(String::as_str)).texts(),
                 first_seen,
                 last_seen,
                 severity,

@@ -2,7 +2,10 @@
 
 pub mod decide;
 mod digest;
+pub mod grouping;
+pub mod holding;
 mod key;
+pub mod matching;
 pub mod merge;
 pub mod metadata;
 pub mod name;
@@ -14,10 +17,12 @@ pub mod sample;
 mod severity;
 
 pub use digest::{Digest, DigestKey};
+pub use grouping::GroupBy;
 pub use key::{Epoch, StormId, StormKey};
+pub use matching::PolicySet;
 pub use metadata::{Opening, StormMetadata};
-pub use observation::{Observation, Refused, Rejection, Report, SignalRef, uid};
-pub use policy::Policy;
+pub use observation::{Observation, Refused, Rejection, Report, SignalRef, rescope, uid};
+pub use policy::{Cooldown, Policy};
 pub use resource::Resource;
 pub use sample::Sample;
 pub use severity::Severity;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::digest::{Digest, DigestKey};
 use super::metadata::Opening;
+use super::resource::{extract_resource_name, parse_resource_name};
 use super::{Severity, StormKey};
 
 /// Which Signal object.
@@ -28,6 +29,11 @@ pub struct Observation {
     pub key: StormKey,
     /// What a storm that it opens takes from it.
     pub opening: Arc<Opening>,
+    /// Where its policy grouped otherwise before, and storms may be open that were opened then: the same under each of those groupings, and last under the
+    /// one of now.
+    pub groupings: Vec<Arc<Opening>>,
+    /// The labels by which its policy groups and which it lacks.
+    pub missing_labels: Vec<String>,
     /// How bad it is.
     pub severity: Severity,
     /// Whether its source reports ends.
@@ -42,10 +48,37 @@ pub struct Observation {
     pub refused: Refused,
     /// How many times were clamped.
     pub clamped: usize,
+    /// The version of the object that was read.
+    pub resource_version: Option<String>,
     /// Whether it has a receipt.
     pub told: bool,
+    /// What it was told while it waits for a storm that may not open yet.
+    pub told_to_wait: Option<String>,
     /// The storm that its receipt names.
     pub receipt: Option<String>,
+}
+
+impl Observation {
+    /// Groups it otherwise: its texts are read in the scope of its storm.
+    pub fn regroup(&mut self, opening: Arc<Opening>) {
+        rescope(&mut self.reports, &self.opening.namespace, &opening.namespace);
+        self.key = opening.key();
+        self.opening = opening;
+    }
+}
+
+/// Writes the texts of resources for another scope; the empty one is cluster-scoped.
+pub fn rescope(reports: &mut [Report], from: &str, to: &str) {
+    if from == to {
+        return;
+    }
+    let scope = |namespace| Some(namespace).filter(|namespace: &&str| !namespace.is_empty());
+    for (_, text) in reports.iter_mut().filter_map(|report| report.resource.as_mut()) {
+        // What intake wrote can be read.
+        if let Ok(resource) = parse_resource_name(text, scope(from)) {
+            *text = extract_resource_name(&resource, scope(to)).into();
+        }
+    }
 }
 
 /// The part of a Signal that was refused.

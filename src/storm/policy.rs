@@ -1,12 +1,20 @@
-//! When a storm is one, and when it ends: the built-in default policy.
+//! How Signals group, when a storm is one, when it ends, and how long it is remembered.
+
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// The rules that `decide` applies to a storm.
+use super::grouping::GroupBy;
+
+/// The rules of one policy. Its default is the built-in policy: what counts where no policy of the cluster matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Name, as in `spec.policyRef`.
     pub name: String,
+    /// What the Signals of one storm have in common.
+    pub group_by: GroupBy,
+    /// Whether a Signal that lacks a label is grouped by what it has.
+    pub ignore_missing_labels: bool,
     /// A storm at this many alerts, or more.
     pub storm_alerts: usize,
     /// A storm at this many affected resources, or more.
@@ -19,12 +27,39 @@ pub struct Policy {
     pub settle_delay: SignedDuration,
     /// Closed as `MaxAge` when open for longer than this.
     pub max_age: SignedDuration,
+    /// At most one write per storm in this time.
+    pub publish_interval: Duration,
+    /// How long a closed storm's Signals are kept; `None`: for ever.
+    pub retention: Option<SignedDuration>,
+    /// The same for its RemediationRequest.
+    pub request_retention: Option<SignedDuration>,
+    /// The most resources that an object lists.
+    pub affected_cap: usize,
+    /// Whether the engine's outcome ends a storm.
+    pub close_on_outcome: bool,
+    /// How long after an outcome no successor opens.
+    pub cooldown: Cooldown,
+    /// Whether no storm may open.
+    pub suspended: bool,
+}
+
+/// How long no successor opens after each outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the outcomes of the API")]
+pub struct Cooldown {
+    pub succeeded: SignedDuration,
+    pub failed: SignedDuration,
+    pub no_action_needed: SignedDuration,
+    pub manual_required: SignedDuration,
+    pub ineffective: SignedDuration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            name: "default".into(),
+            name: Self::BUILT_IN.into(),
+            group_by: GroupBy::default(),
+            ignore_missing_labels: false,
             storm_alerts: 10,
             storm_resources: 5,
             quiet_period: SignedDuration::from_mins(10),
@@ -32,6 +67,32 @@ impl Default for Policy {
             stale_after: SignedDuration::from_hours(5),
             settle_delay: SignedDuration::from_mins(5),
             max_age: SignedDuration::from_hours(6),
+            publish_interval: Duration::from_secs(1),
+            retention: Some(SignedDuration::from_hours(1)),
+            request_retention: None,
+            affected_cap: 100,
+            close_on_outcome: true,
+            cooldown: Cooldown::default(),
+            suspended: false,
+        }
+    }
+}
+
+impl Policy {
+    /// The name of the built-in policy, and of the object that takes its place.
+    pub const BUILT_IN: &'static str = "default";
+}
+
+impl Default for Cooldown {
+    /// A success may be tried again at once. A failure is given time, so that remediation does not go in circles (case C5); where nothing is to be
+    /// done, or a person has to look, more of the same helps nobody (cases C3, C4).
+    fn default() -> Self {
+        Self {
+            succeeded: SignedDuration::ZERO,
+            failed: SignedDuration::from_mins(5),
+            no_action_needed: SignedDuration::from_hours(1),
+            manual_required: SignedDuration::from_hours(24),
+            ineffective: SignedDuration::from_mins(5),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::resource::parse_resource_name;
 
-/// The most texts a sample may hold: bounds the object, with texts of at most 700 characters, to some 70 KB (invariant 16).
-pub const AFFECTED_CAP: usize = 100;
+/// The most texts a sample may hold, and the most that a policy may show: bounds the object, with texts of at most 700 characters, to
+/// some 350 KB (invariant 16).
+pub const MAX_AFFECTED: usize = 500;
 
 /// Texts by (namespace, kind).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
+    cap: usize,
     groups: BTreeMap<(String, String), BTreeSet<String>>,
     len: usize,
     bar: Option<Bar>,
@@ -35,10 +37,16 @@ impl Bar {
     }
 }
 
+impl Default for Sample {
+    fn default() -> Self {
+        Self { cap: MAX_AFFECTED, groups: BTreeMap::new(), len: 0, bar: None }
+    }
+}
+
 impl Sample {
-    /// The fair sample of these texts.
-    pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut sample = Self::default();
+    /// The fair sample of at most `cap` of these texts.
+    pub fn of<'a>(cap: usize, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut sample = Self { cap, ..Self::default() };
         for text in texts {
             sample.offer(text);
         }
@@ -58,7 +66,7 @@ impl Sample {
         if self.groups.entry(group).or_default().insert(text.to_owned()) {
             self.len += 1;
         }
-        if self.len > AFFECTED_CAP {
+        if self.len > self.cap {
             self.drop_last();
             self.bar = self.next_to_drop();
         }
@@ -102,8 +110,8 @@ mod tests {
         })
     }
 
-    fn sample(texts: &[String]) -> Sample {
-        Sample::of(texts.iter().map(String::as_str))
+    fn sample(cap: usize, texts: &[String]) -> Sample {
+        Sample::of(cap, texts.iter().map(String::as_str))
     }
 
     proptest! {
@@ -113,13 +121,14 @@ mod tests {
             let union: Vec<_> = a.iter().chain(&b).cloned().collect();
             let mut backwards = union.clone();
             backwards.reverse();
-            let mut joined = sample(&a);
-            for text in sample(&b).texts() {
+            let mut joined = sample(100, &a);
+            // A larger sample loses nothing that the smaller one keeps: ledgers keep the largest, policies cut it.
+            for text in sample(MAX_AFFECTED, &b).texts() {
                 joined.offer(&text);
             }
-            prop_assert_eq!(joined.texts(), sample(&union).texts());
-            prop_assert_eq!(sample(&backwards).texts(), sample(&union).texts());
-            prop_assert!(joined.texts().len() <= AFFECTED_CAP);
+            prop_assert_eq!(joined.texts(), sample(100, &union).texts());
+            prop_assert_eq!(sample(100, &backwards).texts(), sample(100, &union).texts());
+            prop_assert!(joined.texts().len() <= 100);
         }
     }
 
@@ -128,8 +137,8 @@ mod tests {
         let mut all: Vec<String> = (0..5_000).map(|n| format!("/namespaces/loud/Pod/p{n:04}")).collect();
         all.extend((0..40).map(|n| format!("/namespaces/quiet{n}/Pod/p")));
         all.push("/Node/n".into());
-        let kept = sample(&all).texts();
-        assert_eq!(kept.len(), AFFECTED_CAP);
+        let kept = sample(100, &all).texts();
+        assert_eq!(kept.len(), 100);
         assert!(kept.contains(&"/Node/n".to_owned()));
         assert_eq!(kept.iter().filter(|text| text.contains("quiet")).count(), 40);
     }

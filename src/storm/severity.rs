@@ -26,6 +26,16 @@ impl Severity {
         }
     }
 
+    /// As in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+
     /// The severity of this rank, or the nearest.
     pub fn from_rank(rank: i64) -> Self {
         match rank {

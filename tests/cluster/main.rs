@@ -15,12 +15,14 @@
 mod bad_input;
 mod bounds;
 mod counting;
+mod crd_policy;
 mod crd_request;
 mod crd_signal;
 mod forwarder;
 mod life;
 mod operator;
 mod outage;
+mod policies;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod restart;

@@ -30,14 +30,16 @@ fn the_crds_folder_is_what_the_program_prints() {
 }
 
 // Room → the rooms whose types it may name. Its own are always allowed.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("storm", &["api"]),
     ("api", &[]),
     ("ledger", &["storm", "metrics"]),
     ("runtime", &["ledger", "metrics"]),
     ("metrics", &[]),
-    ("publish", &["api", "storm", "ledger", "runtime", "metrics"]),
-    ("ingest", &["api", "storm", "ledger", "runtime", "metrics", "publish"]),
+    ("policies", &["api", "storm", "runtime", "metrics"]),
+    ("publish", &["api", "storm", "ledger", "runtime", "metrics", "policies"]),
+    ("ingest", &["api", "storm", "ledger", "runtime", "metrics", "policies", "publish"]),
+    ("retention", &["api", "storm", "runtime", "metrics", "policies", "publish"]),
     ("admin", &["runtime", "metrics", "publish"]),
 ];
 

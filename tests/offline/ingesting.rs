@@ -20,8 +20,8 @@ use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::pattern::{Scope, pattern};
-use stormfold::storm::{Digest, Epoch, Observation, Policy, StormId, StormKey};
+use stormfold::storm::pattern::{Parts, Scope, pattern};
+use stormfold::storm::{Digest, Epoch, Observation, StormId, StormKey};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -121,7 +121,7 @@ fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard 
         requests: press.requests.clone(),
         rewatch: press.rewatch.clone(),
         listed: press.listed.clone(),
-        policy: Policy::default(),
+        policies: press.policies.clone(),
         merge_gate: readiness.open_gate("merge"),
         ledger_gate: readiness.open_gate("ledger"),
         clock: Clock::new(|| at(0)),
@@ -204,7 +204,7 @@ async fn what_is_merged_goes_on_while_another_storm_of_the_chunk_cannot_be_opene
     let mut signals = vec![signal("s", "HighMemoryUsage", "firing - f Pod/p")];
     for number in 0..5 {
         let alert = format!("Open{number}");
-        let text = pattern(&alert, Scope::Namespace("prod"), None);
+        let text = pattern(&Parts { name: Some(&alert), scope: Some(Scope::Namespace("prod")), ..Parts::default() });
         let id = StormId { key: StormKey::new("prod", &text), epoch: EPOCH };
         press.ledger.open(id, &text, at(0)).await.unwrap();
         signals.push(signal(&format!("s{number}"), &alert, "firing - f Pod/p"));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -11,6 +10,7 @@ use stormfold::api::RemediationRequest;
 use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metrics, WriteLabels, WriteResult};
+use stormfold::policies::Policies;
 use stormfold::publish::{
     Apply, Behind, Listed, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch, requests,
 };
@@ -70,7 +70,11 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         reports: vec![Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) }],
         refused: Refused::default(),
         clamped: 0,
+        groupings: Vec::new(),
+        missing_labels: Vec::new(),
+        resource_version: None,
         told: false,
+        told_to_wait: None,
         receipt: None,
     }
 }
@@ -138,6 +142,7 @@ pub struct Press {
     pub listed: watch::Sender<Listed>,
     pub rewatch: Rewatch,
     pub metrics: Metrics,
+    pub policies: Arc<Policies>,
     pub requests: Requests,
     pub queue: Option<PublishQueue>,
     seconds: Arc<AtomicI64>,
@@ -153,14 +158,14 @@ impl Default for Press {
         let (rewatch, metrics) = (Arc::new(Notify::new()), Metrics::default());
         let seconds = Arc::new(AtomicI64::new(0));
         let clock = seconds.clone();
+        let policies = Arc::new(Policies::built_in_only(server.client(), Policy::default()));
         let publisher = Publisher {
             ledger: ledger.clone(),
             projections: projections.clone(),
             openings: openings.clone(),
             receipts: receipts.clone(),
             apply: Apply::new(server.client()),
-            policy: Policy::default(),
-            interval: Duration::from_secs(1),
+            policies: policies.clone(),
             requests: requests.clone(),
             listed: is_listed,
             rewatch: rewatch.clone(),
@@ -180,6 +185,7 @@ impl Default for Press {
             listed,
             rewatch,
             metrics,
+            policies,
             requests,
             queue: Some(queue),
             seconds,

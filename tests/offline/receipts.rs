@@ -20,6 +20,7 @@ use crate::script::{API, Expected, Script};
 fn receipt(name: &str) -> Receipt {
     let signal = SignalRef { namespace: "prod".into(), name: name.into(), uid: format!("uid-of-{name}") };
     Receipt {
+        missing_labels: Vec::new(),
         signal: Arc::new(signal),
         storm: Some("storm-x".into()),
         occurrences: OccurrenceSummary { total: 1, new: 1, rejected: 0 },

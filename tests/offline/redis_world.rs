@@ -97,7 +97,11 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         reports: reports.iter().map(report).collect(),
         refused: Refused::default(),
         clamped: 0,
+        groupings: Vec::new(),
+        missing_labels: Vec::new(),
+        resource_version: None,
         told: false,
+        told_to_wait: None,
         receipt: None,
     }
 }

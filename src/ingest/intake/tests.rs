@@ -25,8 +25,12 @@ fn signal(spec: SignalSpec) -> Signal {
     Signal { metadata, spec: SignalSpec { name: "X".into(), ..spec }, status: None }
 }
 
+fn take_under(policies: &PolicySet, signal: &Signal) -> Result<Observation, Rejection> {
+    intake(signal, policies, &Labels::new(), &DigestKey::new([3; 16]))
+}
+
 fn take(spec: SignalSpec) -> Result<Observation, Rejection> {
-    intake(&signal(spec), &Policy::default(), &DigestKey::new([3; 16]))
+    take_under(&PolicySet::default(), &signal(spec))
 }
 
 fn table(lines: &str) -> SignalSpec {
@@ -87,7 +91,7 @@ fn without_a_fingerprint_each_item_of_each_signal_is_an_occurrence_and_a_redeliv
     assert_eq!(take(lines.clone()).unwrap().reports, first.reports);
     let mut other = signal(lines);
     other.metadata.uid = Some("another".into());
-    let other = intake(&other, &Policy::default(), &DigestKey::new([3; 16])).unwrap();
+    let other = take_under(&PolicySet::default(), &other).unwrap();
     assert_ne!(other.reports[0].uid, first.reports[0].uid);
 }
 

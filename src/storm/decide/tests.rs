@@ -28,7 +28,7 @@ fn open(metadata: Option<StormMetadata>) -> LedgerView {
 }
 
 fn shown(metadata: Option<StormMetadata>) -> Projection {
-    Projection::Open { metadata, is_storm: false, finished: false, superseded: false }
+    Projection::Open { metadata, is_storm: false, finished: false, wish: Wish::None, superseded: false }
 }
 
 fn decide_both(facts: &StormMetadata, resolvable: bool, now: i64) -> Decision {
@@ -129,10 +129,42 @@ fn equal_state_is_never_written() {
 
 #[test]
 fn the_engines_outcome_ends_the_storm() {
-    let finished =
-        Projection::Open { metadata: Some(facts(1, 1, 0)), is_storm: false, finished: true, superseded: false };
-    let decision = decide(&open(Some(facts(1, 1, 0))), &finished, &Policy::default(), OPENED, at(1));
+    let decision = decide_with(true, Wish::None, &Policy::default(), 1);
     assert_eq!(decision, Decision::Close(CloseReason::RemediationFinished));
+    let goes_on = Policy { close_on_outcome: false, ..Policy::default() };
+    assert!(matches!(decide_with(true, Wish::None, &goes_on, 1), Decision::Keep(_)));
+}
+
+fn decide_with(finished: bool, wish: Wish, policy: &Policy, now: i64) -> Decision {
+    let facts = facts(1, 1, 0);
+    let shown = Projection::Open { metadata: Some(facts.clone()), is_storm: false, finished, wish, superseded: false };
+    decide(&open(Some(facts)), &shown, policy, OPENED, at(now))
+}
+
+#[test]
+fn a_person_may_end_a_storm_or_hold_it_open_whatever_the_rules_say() {
+    let policy = Policy::default();
+    assert_eq!(decide_with(false, Wish::Close, &policy, 0), Decision::Close(CloseReason::ByHand));
+    let years = 10 * 365 * 24 * 3600;
+    for finished in [false, true] {
+        assert_eq!(decide_with(finished, Wish::HoldOpen, &policy, years), Decision::Keep(Timestamp::MAX));
+    }
+}
+
+// A policy that shows fewer resources cuts the list and nothing else.
+#[test]
+fn the_policy_says_how_many_resources_are_shown() {
+    let many = StormMetadata {
+        affected_count: 300,
+        affected_resources: (0..300).map(|n| format!("Pod/p{n:03}")).collect(),
+        ..facts(300, 300, 0)
+    };
+    for cap in [1, 100, 300] {
+        let policy = Policy { affected_cap: cap, ..Policy::default() };
+        let decision = decide(&open(Some(many.clone())), &shown(None), &policy, OPENED, at(1));
+        let Decision::Write(WriteReason::Opened, facts) = decision else { panic!("{decision:?}") };
+        assert_eq!((facts.affected_resources.len(), facts.affected_count, facts.alert_count), (cap, 300, 300));
+    }
 }
 
 // A14: under a stream of Signals there are always facts that are not written; the ledger keeps them for the end.

@@ -31,7 +31,11 @@ pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: S
         reports,
         refused: Refused::default(),
         clamped: 0,
+        groupings: Vec::new(),
+        missing_labels: Vec::new(),
+        resource_version: None,
         told: false,
+        told_to_wait: None,
         receipt: None,
     }
 }

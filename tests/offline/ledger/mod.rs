@@ -52,7 +52,11 @@ impl Key {
             reports: reports.iter().map(report).collect(),
             refused: Refused::default(),
             clamped: 0,
+            groupings: Vec::new(),
+            missing_labels: Vec::new(),
+            resource_version: None,
             told: false,
+            told_to_wait: None,
             receipt: None,
         }
     }

@@ -1,0 +1,164 @@
+//! The policies of the cluster, as a value: which policy a Signal is under, and what the policy of a storm says. Read often, replaced on each edit.
+
+mod book;
+mod status;
+mod translate;
+mod watching;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+
+pub use status::write_statuses;
+pub use watching::{watch_namespaces, watch_policies};
+
+use book::Book;
+
+use crate::runtime::backoff::Backoff;
+use crate::runtime::error::call;
+use crate::storm::matching::Labels;
+use crate::storm::{GroupBy, Policy, PolicySet};
+
+/// See the module.
+pub struct Policies {
+    namespaces: Api<PartialObjectMeta<Namespace>>,
+    book: Mutex<Book>,
+    view: RwLock<View>,
+    /// How often the policies changed: what follows them looks again.
+    changes: watch::Sender<u64>,
+    /// Whether the first list of policies, and of namespaces, is complete.
+    listed: watch::Sender<(bool, bool)>,
+    matched: Mutex<HashMap<String, Timestamp>>,
+}
+
+/// The policies and the namespaces as of one moment.
+#[derive(Clone)]
+pub struct View {
+    /// The policies.
+    pub set: Arc<PolicySet>,
+    namespaces: Arc<HashMap<String, Arc<Labels>>>,
+}
+
+impl View {
+    /// The labels of a namespace; none, where it is not known.
+    pub fn labels_of(&self, namespace: &str) -> Arc<Labels> {
+        self.namespaces.get(namespace).cloned().unwrap_or_default()
+    }
+}
+
+impl Policies {
+    /// No policy but `built_in`, until the watches have brought those of the cluster.
+    pub fn new(client: Client, built_in: Policy) -> Self {
+        let book = Book::new(built_in);
+        let view = View { set: Arc::new(book.compile()), namespaces: Arc::default() };
+        Self {
+            namespaces: Api::all(client),
+            book: Mutex::new(book),
+            view: RwLock::new(view),
+            changes: watch::Sender::new(0),
+            listed: watch::Sender::new((false, false)),
+            matched: Mutex::default(),
+        }
+    }
+
+    /// `built_in` and nothing else, for ever: for whoever may not read what belongs to the whole cluster.
+    pub fn built_in_only(client: Client, built_in: Policy) -> Self {
+        let policies = Self::new(client, built_in);
+        policies.listed.send_replace((true, true));
+        policies
+    }
+
+    /// As of now.
+    pub fn view(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the policy of this name says now.
+    pub fn named(&self, name: &str) -> Arc<Policy> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).set.named(name).clone()
+    }
+
+    /// Told after each change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until the first lists are complete: before that a Signal could come under a wrong policy.
+    pub async fn listed(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.listed.subscribe().wait_for(|(policies, namespaces)| *policies && *namespaces).await;
+    }
+
+    /// Says under which groupings storms are open: what belongs to them joins them, although their policy groups otherwise by now.
+    pub fn note_open(&self, open: impl IntoIterator<Item = (String, GroupBy)>) {
+        let mut book = self.book();
+        if book.note_open(open) {
+            self.publish(&book);
+        }
+    }
+
+    /// A Signal was matched that was not seen before.
+    pub fn matched(&self, policy: &str, now: Timestamp) {
+        let mut matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        match matched.get_mut(policy) {
+            Some(last) => *last = now.max(*last),
+            None => drop(matched.insert(policy.to_owned(), now)),
+        }
+    }
+
+    /// Makes sure that the labels of a namespace are known if a policy asks for any: its Signals may be here before its watch event is
+    /// (case E12). Waits for the API server; a namespace that is gone has no labels.
+    pub async fn know_namespace(&self, namespace: &str) {
+        let mut backoff = Backoff::default();
+        loop {
+            let view = self.view();
+            if !view.set.asks_for_namespaces() || view.namespaces.contains_key(namespace) {
+                return;
+            }
+            match call(|| format!("get Namespace {namespace}"), self.namespaces.get_opt(namespace)).await {
+                Ok(found) => {
+                    self.put_namespace(namespace, found.map(|found| found.labels().clone()).unwrap_or_default())
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a Signal waits for the labels of its namespace");
+                    tokio::time::sleep(backoff.failed(())).await;
+                }
+            }
+        }
+    }
+
+    fn put_namespace(&self, name: &str, labels: Labels) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.namespaces.get(name).is_none_or(|known| **known != labels) {
+            Arc::make_mut(&mut view.namespaces).insert(name.to_owned(), Arc::new(labels));
+        }
+    }
+
+    fn remove_namespace(&self, name: &str) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut view.namespaces).remove(name);
+    }
+
+    /// Changes the book, and compiles it if that changed anything.
+    fn edit(&self, change: impl FnOnce(&mut Book) -> bool) {
+        let mut book = self.book();
+        if change(&mut book) {
+            self.publish(&book);
+        }
+    }
+
+    fn publish(&self, book: &Book) {
+        self.view.write().unwrap_or_else(PoisonError::into_inner).set = Arc::new(book.compile());
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// No method panics while it holds the lock, so a poisoned lock still guards a whole book.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

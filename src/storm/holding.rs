@@ -1,0 +1,121 @@
+//! When no storm may open although something fires: its Signals are held back, and told until when.
+
+use jiff::Timestamp;
+
+use super::Policy;
+
+/// How the engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the outcomes of the API")]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    NoActionNeeded,
+    ManualRequired,
+    Ineffective,
+}
+
+/// The storm of a key that was closed last, when its engine reported an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Name of its RemediationRequest.
+    pub name: String,
+    /// What the engine reported.
+    pub outcome: Outcome,
+    /// When: as the engine says, else when the storm was closed.
+    pub ended: Timestamp,
+    /// Whether a person has taken note of it.
+    pub acknowledged: bool,
+}
+
+/// Why no storm may open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The policy of this name is suspended.
+    Suspended(String),
+    /// The outcome of this predecessor is too recent, until this time.
+    CoolingDown(Predecessor, Timestamp),
+}
+
+/// Whether a storm under `policy` may open after `predecessor`. `None`: it may. At the end of a cool-down it may.
+pub fn held_back(policy: &Policy, predecessor: Option<&Predecessor>, now: Timestamp) -> Option<HeldBack> {
+    if policy.suspended {
+        return Some(HeldBack::Suspended(policy.name.clone()));
+    }
+    let predecessor = predecessor.filter(|predecessor| !predecessor.acknowledged)?;
+    let cooldown = match predecessor.outcome {
+        Outcome::Succeeded => policy.cooldown.succeeded,
+        Outcome::Failed => policy.cooldown.failed,
+        Outcome::NoActionNeeded => policy.cooldown.no_action_needed,
+        Outcome::ManualRequired => policy.cooldown.manual_required,
+        Outcome::Ineffective => policy.cooldown.ineffective,
+    };
+    // An engine's clock that is ahead must not hold back for longer than was asked for.
+    let until = predecessor.ended.min(now).checked_add(cooldown).unwrap_or(Timestamp::MAX);
+    (now < until).then(|| HeldBack::CoolingDown(predecessor.clone(), until))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::storm::Cooldown;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn after(outcome: Outcome, acknowledged: bool) -> Predecessor {
+        Predecessor { name: "storm-before".into(), outcome, ended: at(0), acknowledged }
+    }
+
+    fn policy() -> Policy {
+        let seconds = jiff::SignedDuration::from_secs;
+        let cooldown = Cooldown {
+            succeeded: seconds(10),
+            failed: seconds(20),
+            no_action_needed: seconds(30),
+            manual_required: seconds(40),
+            ineffective: seconds(50),
+        };
+        Policy { cooldown, ..Policy::default() }
+    }
+
+    // C3, C4, C5: each outcome has a time of its own, exact to the second.
+    #[rstest]
+    #[case(Outcome::Succeeded, 10)]
+    #[case(Outcome::Failed, 20)]
+    #[case(Outcome::NoActionNeeded, 30)]
+    #[case(Outcome::ManualRequired, 40)]
+    #[case(Outcome::Ineffective, 50)]
+    fn a_successor_opens_at_the_end_of_the_cool_down(#[case] outcome: Outcome, #[case] cooldown: i64) {
+        let before = after(outcome, false);
+        let waits = Some(HeldBack::CoolingDown(before.clone(), at(cooldown)));
+        assert_eq!(held_back(&policy(), Some(&before), at(cooldown - 1)), waits);
+        assert_eq!(held_back(&policy(), Some(&before), at(cooldown)), None);
+        assert_eq!(held_back(&policy(), Some(&before), at(cooldown + 1)), None);
+    }
+
+    // C4: until somebody has taken note of it.
+    #[test]
+    fn an_acknowledged_outcome_holds_nothing_back() {
+        assert_eq!(held_back(&policy(), Some(&after(Outcome::ManualRequired, true)), at(1)), None);
+        assert_eq!(held_back(&policy(), None, at(1)), None);
+    }
+
+    #[test]
+    fn an_outcome_from_the_future_holds_back_no_longer_than_the_cool_down() {
+        let before = Predecessor { ended: at(1_000_000), ..after(Outcome::Failed, false) };
+        let Some(HeldBack::CoolingDown(_, until)) = held_back(&policy(), Some(&before), at(0)) else {
+            panic!("it waits")
+        };
+        assert_eq!(until, at(20));
+    }
+
+    #[test]
+    fn a_suspended_policy_opens_nothing() {
+        let policy = Policy { suspended: true, ..policy() };
+        assert_eq!(held_back(&policy, None, at(0)), Some(HeldBack::Suspended("default".into())));
+    }
+}

@@ -1,0 +1,190 @@
+//! Which policy a Signal is under. Compiled once per edit; a look-up does not grow with the number of policies that it cannot match.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use jiff::Timestamp;
+
+use super::grouping::GroupBy;
+use super::{Policy, Severity};
+
+/// Labels of anything.
+pub type Labels = BTreeMap<String, String>;
+
+/// A requirement on one label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// Its value is one of these.
+    In(String, BTreeSet<String>),
+    /// Its value is none of these, or it is absent.
+    NotIn(String, BTreeSet<String>),
+    /// It is there.
+    Exists(String),
+    /// It is absent.
+    DoesNotExist(String),
+}
+
+impl Requirement {
+    fn holds(&self, labels: &Labels) -> bool {
+        match self {
+            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
+            Self::Exists(key) => labels.contains_key(key),
+            Self::DoesNotExist(key) => !labels.contains_key(key),
+        }
+    }
+}
+
+/// Requirements that must all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector(pub Vec<Requirement>);
+
+impl Selector {
+    fn selects(&self, labels: &Labels) -> bool {
+        self.0.iter().all(|requirement| requirement.holds(labels))
+    }
+}
+
+/// What a policy asks of a Signal; what is `None` is not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Criteria {
+    /// The alert's name matches one of these: `*` for any characters, `?` for one.
+    pub names: Option<Vec<String>>,
+    /// Its severity is one of these.
+    pub severities: Option<Vec<Severity>>,
+    /// The kind of its source is one of these.
+    pub sources: Option<BTreeSet<String>>,
+    /// The labels of the namespace that the Signal is in.
+    pub namespace: Option<Selector>,
+    /// Its labels.
+    pub labels: Option<Selector>,
+}
+
+impl Criteria {
+    /// How many are stated: of two policies of one priority the more specific one counts.
+    fn specificity(&self) -> usize {
+        let Self { names, severities, sources, namespace, labels } = self;
+        [names.is_some(), severities.is_some(), sources.is_some(), namespace.is_some(), labels.is_some()]
+            .into_iter()
+            .filter(|stated| *stated)
+            .count()
+    }
+
+    /// All but the names, which the set looks up at once for all policies.
+    fn hold(&self, subject: &Subject<'_>) -> bool {
+        let Self { names: _, severities, sources, namespace, labels } = self;
+        severities.as_ref().is_none_or(|severities| severities.contains(&subject.severity))
+            && sources.as_ref().is_none_or(|sources| subject.source.is_some_and(|source| sources.contains(source)))
+            && namespace.as_ref().is_none_or(|selector| selector.selects(subject.namespace))
+            && labels.as_ref().is_none_or(|selector| selector.selects(subject.labels))
+    }
+}
+
+/// A Signal, as criteria see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The alert's name.
+    pub name: &'a str,
+    /// Its severity.
+    pub severity: Severity,
+    /// The kind of its source.
+    pub source: Option<&'a str>,
+    /// The labels of the namespace that the Signal is in.
+    pub namespace: &'a Labels,
+    /// Its labels.
+    pub labels: &'a Labels,
+}
+
+/// One policy of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The higher, the sooner it counts.
+    pub priority: i32,
+    /// When its object was created; of two that are equal otherwise the older counts.
+    pub created: Timestamp,
+    /// What it asks.
+    pub criteria: Criteria,
+    /// What it says.
+    pub policy: Arc<Policy>,
+}
+
+/// All policies, in the order in which they count.
+#[derive(Clone, Debug, Default)]
+pub struct PolicySet {
+    rules: Vec<Rule>,
+    by_name: HashMap<String, Arc<Policy>>,
+    /// The names that rules ask for, and the rule of each.
+    globs: GlobSet,
+    rule_of_glob: Vec<usize>,
+    /// Rules that ask for no name.
+    of_any_name: Vec<usize>,
+    built_in: Arc<Policy>,
+    /// Groupings that a policy had before, and under which storms may still be open.
+    former: HashMap<String, Vec<GroupBy>>,
+}
+
+impl PolicySet {
+    /// Compiles the policies. `built_in` counts where none of them matches.
+    pub fn new(mut rules: Vec<Rule>, built_in: Arc<Policy>, former: HashMap<String, Vec<GroupBy>>) -> Self {
+        rules.sort_by_cached_key(|rule| {
+            let specificity = rule.criteria.specificity();
+            (Reverse(rule.priority), Reverse(specificity), rule.created, rule.policy.name.clone())
+        });
+        let (mut globs, mut rule_of_glob, mut of_any_name) = (GlobSetBuilder::new(), Vec::new(), Vec::new());
+        for (index, rule) in rules.iter().enumerate() {
+            let Some(names) = &rule.criteria.names else {
+                of_any_name.push(index);
+                continue;
+            };
+            // What we escape cannot be malformed, and is far below any limit: nothing is left out here.
+            for glob in names.iter().filter_map(|name| GlobBuilder::new(&escaped(name)).build().ok()) {
+                globs.add(glob);
+                rule_of_glob.push(index);
+            }
+        }
+        let by_name = rules.iter().map(|rule| (rule.policy.name.clone(), rule.policy.clone())).collect();
+        let globs = globs.build().unwrap_or_default();
+        Self { rules, by_name, globs, rule_of_glob, of_any_name, built_in, former }
+    }
+
+    /// The policy that counts for a Signal.
+    pub fn of(&self, subject: &Subject<'_>) -> &Arc<Policy> {
+        let mut named: Vec<usize> =
+            self.globs.matches(subject.name).into_iter().map(|g| self.rule_of_glob[g]).collect();
+        named.sort_unstable();
+        let first = |indexes: &[usize]| indexes.iter().copied().find(|index| self.rules[*index].criteria.hold(subject));
+        let best = [first(&named), first(&self.of_any_name)].into_iter().flatten().min();
+        best.map_or(&self.built_in, |index| &self.rules[index].policy)
+    }
+
+    /// The policy of this name; of one that is gone, the default.
+    pub fn named(&self, name: &str) -> &Arc<Policy> {
+        self.by_name.get(name).or_else(|| self.by_name.get(Policy::BUILT_IN)).unwrap_or(&self.built_in)
+    }
+
+    /// Groupings that this policy had before, and under which storms may still be open.
+    pub fn former(&self, policy: &str) -> &[GroupBy] {
+        self.former.get(policy).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether some policy asks for the labels of a namespace.
+    pub fn asks_for_namespaces(&self) -> bool {
+        self.rules.iter().any(|rule| rule.criteria.namespace.is_some())
+    }
+}
+
+/// A glob in which `*` and `?` mean something, and nothing else does.
+fn escaped(name: &str) -> String {
+    name.chars()
+        .map(|c| match c {
+            '*' | '?' => c.to_string(),
+            '\\' => "\\\\".to_owned(),
+            c => globset::escape(c.encode_utf8(&mut [0; 4])),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
