@@ -7,7 +7,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +19,13 @@ use crate::ledger::redis::RedisLedger;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
 use crate::policies::{Policies, watch_namespaces, watch_policies, write_statuses};
-use crate::publish::{Apply, Behind, Openings, Projections, Publisher, follow_policies, requests, watch_projections};
+use crate::publish::{
+    Apply, Behind, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
+    watch_projections,
+};
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
-use crate::runtime::events::events;
+use crate::runtime::events::{Events, events};
 use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
@@ -58,7 +61,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         "stormfold starts"
     );
     let mut loops = JoinSet::new();
-    start(&settings, &client, listener, &mut loops, &stop);
+    House::new(&settings, client, &stop).start(listener, &mut loops);
     let ended_early = tokio::select! {
         // Told to stop, the loops end, too: that is not early.
         biased;
@@ -83,140 +86,166 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     }
 }
 
-/// Starts every loop.
-fn start(
-    settings: &RunSettings,
-    client: &Client,
-    listener: TcpListener,
-    loops: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) {
-    let metrics = Metrics::default();
-    let readiness = Readiness::default();
-    let rewatch = Arc::new(Notify::new());
-    let watch = |resource| watch(resource, settings, &readiness, &metrics);
-    #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
-    let clock = Clock::new(Timestamp::now);
-    let ledger: Arc<dyn Ledger> = match settings.redis() {
-        None => Arc::new(MemoryLedger::default()),
-        Some(redis) => {
-            let ledger = Arc::new(RedisLedger::new(redis, rewatch.clone(), metrics.clone()));
-            watch_server(ledger.clone(), &readiness, &clock, loops, stop);
-            ledger
+/// What several loops share, made once.
+struct House<'a> {
+    settings: &'a RunSettings,
+    client: Client,
+    stop: &'a CancellationToken,
+    metrics: Metrics,
+    readiness: Readiness,
+    clock: Clock,
+    rewatch: Rewatch,
+    policies: Arc<Policies>,
+    projections: Arc<Projections>,
+    openings: Arc<Openings>,
+    board: Arc<Board>,
+}
+
+impl<'a> House<'a> {
+    fn new(settings: &'a RunSettings, client: Client, stop: &'a CancellationToken) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
+        let clock = Clock::new(Timestamp::now);
+        let (metrics, readiness) = (Metrics::default(), Readiness::default());
+        let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
+        let policies = if settings.built_in_policy_only {
+            Policies::built_in_only(client.clone(), settings.policy())
+        } else {
+            Policies::new(client.clone(), settings.policy())
+        };
+        Self {
+            settings,
+            client,
+            stop,
+            metrics,
+            readiness,
+            clock,
+            rewatch: Rewatch::default(),
+            policies: Arc::new(policies),
+            projections: Arc::default(),
+            openings: Arc::default(),
+            board,
         }
-    };
-    let policies = policies(settings, client, &watch, loops, stop);
-    let (events, event_writer) = events(client.clone(), &metrics);
-    let (requests, queue) = requests();
-    let (listed_sender, listed) = watch::channel(None);
-    let (projections, openings) = (Arc::<Projections>::default(), Arc::<Openings>::default());
-    let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
-    let publisher = Arc::new(Publisher {
-        ledger: ledger.clone(),
-        projections: projections.clone(),
-        openings: openings.clone(),
-        receipts: board.clone(),
-        apply: Apply::new(client.clone()),
-        policies: policies.clone(),
-        requests: requests.clone(),
-        listed,
-        rewatch: rewatch.clone(),
-        link: Link::new(readiness.open_gate("publish")),
-        clock: clock.clone(),
-        events: events.clone(),
-        metrics: metrics.clone(),
-        behind: Behind::default(),
-    });
-    let ingest = Ingest {
-        ledger,
-        projections: projections.clone(),
-        openings,
-        board: board.clone(),
-        requests: requests.clone(),
-        rewatch,
-        listed: listed_sender,
-        policies: policies.clone(),
-        merge_gate: readiness.open_gate("merge"),
-        ledger_gate: readiness.open_gate("ledger"),
-        clock: clock.clone(),
-        events,
-        metrics: metrics.clone(),
-    };
-    let retention = Retention {
-        projections: projections.clone(),
-        policies: policies.clone(),
-        client: client.clone(),
-        clock: clock.clone(),
-        metrics: metrics.clone(),
-    };
-    let signals = watch(WatchedResource::Signals);
-    let objects = watch(WatchedResource::RemediationRequests);
-    loops.spawn(write_statuses(
-        policies.clone(),
-        client.clone(),
-        {
-            let projections = projections.clone();
-            move || projections.open_by_policy()
-        },
-        {
-            let clock = clock.clone();
-            move || clock.now()
-        },
-        metrics.clone(),
-        stop.clone(),
-    ));
-    let pages = Pages::new(readiness.clone(), metrics, projections.clone());
-    loops.spawn(retention.run(stop.clone()));
-    loops.spawn(follow_policies(policies, projections.clone(), requests.clone(), stop.clone()));
-    loops.spawn(admin::serve(listener, pages, stop.clone()));
-    loops.spawn(event_writer.run(stop.clone()));
-    loops.spawn(write_receipts(board, client.clone(), move || clock.now(), stop.clone()));
-    loops.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
-    loops.spawn(queue.run(publisher, requests, stop.clone()));
-    loops.spawn(ingest.run(client.clone(), signals, stop.clone()));
-}
-
-/// The policies, kept by watches of their own unless the built-in one rules alone.
-fn policies(
-    settings: &RunSettings,
-    client: &Client,
-    watch: &impl Fn(WatchedResource) -> Watch,
-    loops: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) -> Arc<Policies> {
-    if settings.built_in_policy_only {
-        return Arc::new(Policies::built_in_only(client.clone(), settings.policy()));
     }
-    let policies = Arc::new(Policies::new(client.clone(), settings.policy()));
-    let (objects, namespaces) = (watch(WatchedResource::StormPolicies), watch(WatchedResource::Namespaces));
-    loops.spawn(watch_policies(client.clone(), objects, policies.clone(), stop.clone()));
-    loops.spawn(watch_namespaces(client.clone(), namespaces, policies.clone(), stop.clone()));
-    policies
-}
 
-/// Looks at the server of the ledger, and is not ready while it must not be used.
-fn watch_server(
-    ledger: Arc<RedisLedger>,
-    readiness: &Readiness,
-    clock: &Clock,
-    loops: &mut JoinSet<()>,
-    stop: &CancellationToken,
-) {
-    let (gate, clock) = (readiness.open_gate("ledger server"), clock.clone());
-    let tell = move |state| match state {
-        Ok(()) => gate.open(),
-        Err(error) => gate.close(&LedgerError::to_string(&error)),
-    };
-    loops.spawn(ledger.watch_server(LOOK_AT_SERVER, move || clock.now(), tell, stop.clone()));
-}
+    /// Starts every loop.
+    fn start(&self, listener: TcpListener, loops: &mut JoinSet<()>) {
+        let (client, stop) = (|| self.client.clone(), || self.stop.clone());
+        let ledger = self.ledger(loops);
+        let (events, event_writer) = events(client(), &self.metrics);
+        let (requests, queue) = requests();
+        let (listed_sender, listed) = watch::channel(None);
+        let publisher = self.publisher(ledger.clone(), requests.clone(), listed, events.clone());
+        let ingest = self.ingest(ledger, requests.clone(), listed_sender, events);
+        let signals = self.watch(WatchedResource::Signals);
+        let objects = self.watch(WatchedResource::RemediationRequests);
+        let pages = Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone());
+        let clock = self.clock.clone();
+        self.start_policies(loops);
+        loops.spawn(admin::serve(listener, pages, stop()));
+        loops.spawn(event_writer.run(stop()));
+        loops.spawn(write_receipts(self.board.clone(), client(), move || clock.now(), stop()));
+        loops.spawn(watch_projections(client(), objects, self.projections.clone(), requests.clone(), stop()));
+        loops.spawn(follow_policies(self.policies.clone(), self.projections.clone(), requests.clone(), stop()));
+        loops.spawn(queue.run(publisher, requests, stop()));
+        loops.spawn(ingest.run(client(), signals, stop()));
+        loops.spawn(self.retention().run(stop()));
+    }
 
-/// A watch on this resource, with its gates.
-fn watch(resource: WatchedResource, settings: &RunSettings, readiness: &Readiness, metrics: &Metrics) -> Watch {
-    Watch {
-        resource,
-        namespaces: settings.namespaces(),
-        gate: readiness.gate(resource.first_list(), "not complete yet"),
-        link: Link::new(readiness.open_gate(resource.plural())),
-        metrics: metrics.clone(),
+    fn ledger(&self, loops: &mut JoinSet<()>) -> Arc<dyn Ledger> {
+        let Some(redis) = self.settings.redis() else { return Arc::new(MemoryLedger::default()) };
+        let ledger = Arc::new(RedisLedger::new(redis, self.rewatch.clone(), self.metrics.clone()));
+        // Looked at all the time; not ready while it must not be used.
+        let (gate, clock) = (self.readiness.open_gate("ledger server"), self.clock.clone());
+        let tell = move |state| match state {
+            Ok(()) => gate.open(),
+            Err(error) => gate.close(&LedgerError::to_string(&error)),
+        };
+        loops.spawn(ledger.clone().watch_server(LOOK_AT_SERVER, move || clock.now(), tell, self.stop.clone()));
+        ledger
+    }
+
+    /// The watches that keep the policies, unless the built-in one rules alone.
+    fn start_policies(&self, loops: &mut JoinSet<()>) {
+        if self.settings.built_in_policy_only {
+            return;
+        }
+        let (client, policies, stop) = (|| self.client.clone(), || self.policies.clone(), || self.stop.clone());
+        let objects = self.watch(WatchedResource::StormPolicies);
+        let namespaces = self.watch(WatchedResource::Namespaces);
+        let (projections, clock) = (self.projections.clone(), self.clock.clone());
+        let open = move || projections.open_by_policy();
+        loops.spawn(watch_policies(client(), objects, policies(), stop()));
+        loops.spawn(watch_namespaces(client(), namespaces, policies(), stop()));
+        loops.spawn(write_statuses(policies(), client(), open, move || clock.now(), self.metrics.clone(), stop()));
+    }
+
+    fn publisher(
+        &self,
+        ledger: Arc<dyn Ledger>,
+        requests: Requests,
+        listed: watch::Receiver<Listed>,
+        events: Events,
+    ) -> Arc<Publisher> {
+        Arc::new(Publisher {
+            ledger,
+            projections: self.projections.clone(),
+            openings: self.openings.clone(),
+            receipts: self.board.clone(),
+            apply: Apply::new(self.client.clone()),
+            policies: self.policies.clone(),
+            requests,
+            listed,
+            rewatch: self.rewatch.clone(),
+            link: Link::new(self.readiness.open_gate("publish")),
+            clock: self.clock.clone(),
+            events,
+            metrics: self.metrics.clone(),
+            behind: Behind::default(),
+        })
+    }
+
+    fn ingest(
+        &self,
+        ledger: Arc<dyn Ledger>,
+        requests: Requests,
+        listed: watch::Sender<Listed>,
+        events: Events,
+    ) -> Ingest {
+        Ingest {
+            ledger,
+            projections: self.projections.clone(),
+            openings: self.openings.clone(),
+            board: self.board.clone(),
+            requests,
+            rewatch: self.rewatch.clone(),
+            listed,
+            policies: self.policies.clone(),
+            merge_gate: self.readiness.open_gate("merge"),
+            ledger_gate: self.readiness.open_gate("ledger"),
+            clock: self.clock.clone(),
+            events,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    fn retention(&self) -> Retention {
+        Retention {
+            projections: self.projections.clone(),
+            policies: self.policies.clone(),
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// A watch on this resource, with its gates.
+    fn watch(&self, resource: WatchedResource) -> Watch {
+        Watch {
+            resource,
+            namespaces: self.settings.namespaces(),
+            gate: self.readiness.gate(resource.first_list(), "not complete yet"),
+            link: Link::new(self.readiness.open_gate(resource.plural())),
+            metrics: self.metrics.clone(),
+        }
     }
 }

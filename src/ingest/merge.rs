@@ -75,7 +75,9 @@ impl Merger {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         while !pending.is_empty() {
-            pending.iter_mut().for_each(|observation| self.join_former_storm(observation));
+            for observation in pending.iter_mut() {
+                self.join_former_storm(observation);
+            }
             self.hold_what_closed_storms_hold(pending, now).await?;
             let mut batches: Vec<Batch> = group(std::mem::take(pending)).into_iter().collect();
             let mut regrouped = Vec::new();

@@ -122,7 +122,7 @@ impl Policies {
             }
             match call(|| format!("get Namespace {namespace}"), self.namespaces.get_opt(namespace)).await {
                 Ok(found) => {
-                    self.put_namespace(namespace, found.map(|found| found.labels().clone()).unwrap_or_default())
+                    self.put_namespace(namespace, found.map(|found| found.labels().clone()).unwrap_or_default());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a Signal waits for the labels of its namespace");

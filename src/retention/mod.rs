@@ -161,6 +161,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use crate::api::RemediationRequestSpec;
+
     use super::*;
 
     fn closed(state: &str) -> RemediationRequest {
@@ -168,7 +170,7 @@ mod tests {
             "state": state, "alertCount": 1, "firingCount": 1, "affectedCount": 0, "severity": "error",
             "firstSeen": "2026-01-01T00:00:00Z", "lastSeen": "2026-01-01T00:00:00Z", "revision": 1, "closedAt": "2026-01-01T00:00:00Z",
         });
-        let mut object = RemediationRequest::new("storm-x", Default::default());
+        let mut object = RemediationRequest::new("storm-x", RemediationRequestSpec::default());
         object.status = serde_json::from_value(json!({ "storm": storm })).unwrap();
         object
     }

@@ -118,14 +118,14 @@ mod tests {
         assert_eq!(pattern(&parts), text);
     }
 
-    /// The parts, owned.
+    /// The parts, owned. An empty text is what is stated to be absent.
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct Group {
         name: Option<String>,
-        scope: Option<Option<String>>,
+        scope: Option<String>,
         cluster: Option<String>,
         severity: Option<bool>,
-        source: Option<Option<String>>,
+        source: Option<String>,
         labels: std::collections::BTreeMap<String, Option<String>>,
     }
 
@@ -133,10 +133,13 @@ mod tests {
         fn text(&self) -> String {
             pattern(&Parts {
                 name: self.name.as_deref(),
-                scope: self.scope.as_ref().map(|scope| scope.as_deref().map_or(Scope::Cluster, Scope::Namespace)),
+                scope: self
+                    .scope
+                    .as_deref()
+                    .map(|scope| if scope.is_empty() { Scope::Cluster } else { Scope::Namespace(scope) }),
                 cluster: self.cluster.as_deref(),
                 severity: self.severity.map(|bad| if bad { Severity::Critical } else { Severity::Info }),
-                source: self.source.as_ref().map(Option::as_deref),
+                source: self.source.as_deref().map(|source| Some(source).filter(|source| !source.is_empty())),
                 labels: self.labels.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect(),
             })
         }
@@ -165,7 +168,7 @@ mod tests {
     }
 
     fn label() -> impl Strategy<Value = String> {
-        prop::sample::select(vec!["a", "in", "on", "prod", "cluster-scoped", "everywhere"]).prop_map(String::from)
+        prop::sample::select(vec!["a", "in", "on", "prod", "cluster-scoped", "everywhere", ""]).prop_map(String::from)
     }
 
     fn group() -> impl Strategy<Value = Group> {
@@ -177,10 +180,10 @@ mod tests {
         );
         (
             option(hostile().boxed()),
-            prop::option::of(option(label().boxed())),
             option(label().boxed()),
+            option(label().prop_filter("a cluster has a name", |cluster| !cluster.is_empty()).boxed()),
             prop::option::of(any::<bool>()),
-            prop::option::of(option(label().boxed())),
+            option(label().boxed()),
             labels,
         )
             .prop_map(|(name, scope, cluster, severity, source, labels)| Group {

@@ -74,6 +74,15 @@ fn spec_rows() -> Vec<Row> {
             json!("1h"),
             json!("59m"),
         ),
+    ];
+    rows.extend(match_rows());
+    rows.extend(duration_rows());
+    rows.extend(selector_rows());
+    rows
+}
+
+fn match_rows() -> Vec<Row> {
+    vec![
         rule(
             "spec.match rule: match states no criterion: leave it out to match everything",
             "/spec/match",
@@ -106,10 +115,7 @@ fn spec_rows() -> Vec<Row> {
         row("spec.match.sources minItems", "/spec/match/sources", json!(["a"]), json!([])),
         row("spec.match.sources[] maxLength", "/spec/match/sources/0", text(63), text(64)),
         row("spec.match.sources[] minLength", "/spec/match/sources/0", "a", ""),
-    ];
-    rows.extend(duration_rows());
-    rows.extend(selector_rows());
-    rows
+    ]
 }
 
 /// Each duration: its form, its length, and its range.

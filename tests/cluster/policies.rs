@@ -1,6 +1,6 @@
 //! Policies on a real API server: what they match, how they group, what an edit changes. Each test has a policy of its own, for its own namespace.
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stormfold::api::{OccurrenceState, RemediationRequest, Signal, StormPolicy};
@@ -279,7 +279,7 @@ async fn signals_and_requests_are_deleted_after_their_retention() {
         world.create(&firing("Kept", n)).await;
     }
     eventually("all is deleted", || async {
-        let (signals, requests) = (world.signals().list(&Default::default()).await.unwrap(), world.storms().await);
+        let (signals, requests) = (world.signals().list(&ListParams::default()).await.unwrap(), world.storms().await);
         if signals.items.is_empty() && requests.is_empty() {
             Ok(())
         } else {
