@@ -11,7 +11,7 @@ use super::IngestError;
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{self, OccurrenceSummary, RemediationRequest};
-use crate::ledger::{Ledger, Merge};
+use crate::ledger::{Ledger, LedgerError, Merge};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open};
 use crate::storm::metadata::count;
@@ -68,7 +68,7 @@ impl Merger {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let outcomes = self.ledger.merge(batches, now).await?;
-        let mut to_open = Vec::new();
+        let (mut to_open, mut full) = (Vec::new(), Ok(()));
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
                 Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new),
@@ -81,12 +81,23 @@ impl Merger {
                         _ => to_open.push(self.open_and_merge(batch, opens, last, now)),
                     }
                 }
+                Merge::Full { epoch, why } => full = Err(self.full(batch, epoch, why)),
             }
         }
         // All of them, even when one fails: keys have nothing to do with each other.
         let opened: Vec<Result<(), IngestError>> =
             futures::stream::iter(to_open).buffer_unordered(OPENINGS).collect().await;
-        opened.into_iter().collect()
+        opened.into_iter().chain([full]).collect()
+    }
+
+    /// What has joined its storm is published: that is what makes room for the rest.
+    fn full(&self, (key, observations): &(StormKey, Vec<Observation>), epoch: Epoch, why: String) -> IngestError {
+        let id = StormId { key: *key, epoch };
+        for observation in observations {
+            self.opener.openings.offer(id, &observation.opening);
+        }
+        self.requests.now(id);
+        LedgerError::Full(why).into()
     }
 
     /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew.
@@ -112,6 +123,7 @@ impl Merger {
                     return Ok(());
                 }
                 Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
+                Some(Merge::Full { epoch, why }) => return Err(self.full(batch, epoch, why)),
                 None => return Ok(()),
             }
         }

@@ -18,9 +18,11 @@ mod counting;
 mod crd_request;
 mod crd_signal;
 mod forwarder;
+mod large;
 mod life;
 mod operator;
 mod outage;
+mod outage_full;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod restart;
