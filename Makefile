@@ -62,9 +62,10 @@ cluster-up: ## Start a throwaway API server; prints the path of its kubeconfig
 cluster-down: ## End it
 	@hack/cluster/cluster down
 
-bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed
+bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed; LEDGER=redis: on Redis, PARTS="latency": some
 	cargo bench --bench storm --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench storm'
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	  && LEDGER=$(LEDGER) cargo bench --bench storm -- $(PARTS)'
 
 bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)

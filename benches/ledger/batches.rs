@@ -24,6 +24,12 @@ const SIZE: u32 = 15;
 const HOT: u32 = 1_000;
 /// Signals of one batch.
 const BATCHES: [u32; 3] = [1, 8, 32];
+/// What they are about: the first ones are what the other columns are compared with.
+const RESOURCES: [Resources; 2] = [Resources::Distinct, Resources::Repeated];
+/// Where the original's columns are in a round: behind ours.
+const AFTER: usize = BATCHES.len() * RESOURCES.len();
+/// See above.
+const BEFORE: usize = AFTER + 1;
 /// Calls that are made ready at a time; making them is not measured.
 const READY: usize = 32;
 
@@ -42,6 +48,7 @@ struct Load {
     storms: u32,
     signals: u32,
     batch: u32,
+    resources: Resources,
 }
 
 /// Measures, and reports.
@@ -52,17 +59,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         let (mut units, mut rounds) = (Vec::new(), Vec::new());
         for _ in 0..plan.batch_rounds {
             units.push(hincrby(&server, count, plan.batch_signals).await?);
-            let mut round = Vec::new();
-            for batch in BATCHES {
-                let load = Load { storms: count, signals: plan.batch_signals, batch };
-                round.push(ours(&server, load).await?);
-            }
-            let after = Load { storms: count, signals: plan.batch_signals / 10, batch: 1 };
-            round.push(baseline(&server, Form::After, after).await?);
-            let before =
-                Load { storms: count.min(plan.cold_storms_before), signals: plan.batch_signals / 80, batch: 1 };
-            round.push(baseline(&server, Form::Before, before).await?);
-            rounds.push(round);
+            rounds.push(measure_round(&server, plan, count).await?);
         }
         let kept = kept(&name, "HINCRBY", &units.iter().map(|unit| unit.cpu).collect::<Vec<f64>>());
         let kept: Vec<(&Cost, &[Cost])> =
@@ -72,6 +69,22 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn measure_round(server: &Server, plan: &Plan, count: u32) -> anyhow::Result<Vec<Cost>> {
+    let load = |resources, batch| Load { storms: count, signals: plan.batch_signals, batch, resources };
+    let mut round = Vec::new();
+    for resources in RESOURCES {
+        for batch in BATCHES {
+            round.push(ours(server, load(resources, batch)).await?);
+        }
+    }
+    let after = Load { signals: plan.batch_signals / 10, ..load(Resources::Distinct, 1) };
+    round.push(baseline(server, Form::After, after).await?);
+    let (storms, signals) = (count.min(plan.cold_storms_before), plan.batch_signals / 80);
+    let before = Load { storms, signals, ..load(Resources::Distinct, 1) };
+    round.push(baseline(server, Form::Before, before).await?);
+    Ok(round)
+}
+
 fn report_cells(report: &mut Report, name: &str, rounds: &[(&Cost, &[Cost])]) {
     let of = |value: &dyn Fn(&Cost, &[Cost]) -> f64| -> Vec<f64> {
         rounds.iter().map(|(unit, round)| value(unit, round)).collect()
@@ -79,13 +92,14 @@ fn report_cells(report: &mut Report, name: &str, rounds: &[(&Cost, &[Cost])]) {
     let cell = format!("{name}, raw HINCRBY, 64 in a pipeline");
     report.figure(&cell, "server_cpu", &of(&|unit, _| unit.cpu), "us/command", Target::None);
     report.figure(&cell, "rate", &of(&|unit, _| unit.rate), "1/s", Target::None);
-    for (place, batch) in BATCHES.into_iter().enumerate() {
-        let cell = format!("{name}, ours, batches of {batch}");
+    let cells = RESOURCES.into_iter().flat_map(|resources| BATCHES.map(|batch| (resources.name(), batch)));
+    for (place, (resources, batch)) in cells.enumerate() {
+        let cell = format!("{name}, ours, batches of {batch}, {resources}");
         report.figure(&cell, "server_cpu", &of(&|_, round| round[place].cpu), "us/Signal", Target::None);
         report.figure(&cell, "over_hincrby", &of(&|unit, round| round[place].cpu / unit.cpu), "ratio", Target::None);
         report.figure(&cell, "rate", &of(&|_, round| round[place].rate), "Signals/s", Target::None);
     }
-    for (place, form) in [(3, "after"), (4, "before")] {
+    for (place, form) in [(AFTER, "after"), (BEFORE, "before")] {
         let cell = format!("{name}, {form}, one by one, 64 in a pipeline");
         report.figure(&cell, "server_cpu", &of(&|_, round| round[place].cpu), "us/Signal", Target::None);
         report.figure(&cell, "over_ours_at_1", &of(&|_, round| round[place].cpu / round[0].cpu), "ratio", Target::None);
@@ -116,7 +130,7 @@ impl Load {
 
 async fn ours(server: &Server, load: Load) -> anyhow::Result<Cost> {
     server.empty().await?;
-    let ours = Ours::begin(server, Resources::Distinct).await?;
+    let ours = Ours::begin(server, load.resources).await?;
     let mut storms = storms(load.storms, SIZE);
     ours.fill(&storms, Changes::Pending).await?;
     let order = load.order();
@@ -151,7 +165,7 @@ fn next(ours: &Ours, storms: &mut [Storm], number: u32, batch: u32) -> Batch {
 
 async fn baseline(server: &Server, form: Form, load: Load) -> anyhow::Result<Cost> {
     server.empty().await?;
-    let json = Json::begin(server, form, Resources::Distinct).await?;
+    let json = Json::begin(server, form, load.resources).await?;
     let mut storms = storms(load.storms, SIZE);
     json.fill(&storms).await?;
     let order = load.order();
@@ -168,7 +182,7 @@ async fn baseline(server: &Server, form: Form, load: Load) -> anyhow::Result<Cos
 
 async fn hincrby(server: &Server, count: u32, signals: u32) -> anyhow::Result<Cost> {
     server.empty().await?;
-    let load = Load { storms: count, signals, batch: 1 };
+    let load = Load { storms: count, signals, batch: 1, resources: Resources::Distinct };
     let name = |number: u32| format!("{{{:02x}}}counter{number}", mix(number.into()) % 256);
     let order = load.order();
     let command = |number: &u32| redis::cmd("HINCRBY").arg(name(*number)).arg("n").arg(1).to_owned();

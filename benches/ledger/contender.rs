@@ -28,8 +28,8 @@ pub enum Contender {
 
 /// A call that is ready to be sent.
 pub enum Call {
-    Script(redis::Cmd),
-    Merge([Batch; 1]),
+    Scripts(redis::Pipeline),
+    Merge(Vec<Batch>),
 }
 
 impl Kind {
@@ -95,20 +95,32 @@ impl Contender {
         }
     }
 
-    /// The call that merges one occurrence.
-    pub fn call(&self, storm: u32, occurrence: u32) -> Call {
+    /// The call that merges one occurrence into each of these storms: storm and occurrence.
+    pub fn call(&self, merges: &[(u32, u32)]) -> Call {
+        let scripts = |command: &dyn Fn(u32, u32) -> redis::Cmd| {
+            let mut pipeline = redis::pipe();
+            for (storm, occurrence) in merges {
+                pipeline.add_command(command(*storm, *occurrence));
+            }
+            Call::Scripts(pipeline)
+        };
         match self {
-            Self::Json(json) => Call::Script(json.merge(storm, occurrence)),
-            Self::Ours(ours) => Call::Merge([ours.signals(storm, occurrence..occurrence + 1)]),
-            Self::Empty(empty) => Call::Script(empty.merge(storm, occurrence)),
+            Self::Json(json) => scripts(&|storm, occurrence| json.merge(storm, occurrence)),
+            Self::Empty(empty) => scripts(&|storm, occurrence| empty.merge(storm, occurrence)),
+            Self::Ours(ours) => {
+                let signals = |(storm, occurrence): &(u32, u32)| ours.signals(*storm, *occurrence..*occurrence + 1);
+                Call::Merge(merges.iter().map(signals).collect())
+            }
         }
     }
 
     pub async fn send(&self, call: &Call, connection: &mut redis::aio::MultiplexedConnection) -> anyhow::Result<()> {
         match (self, call) {
             (Self::Ours(ours), Call::Merge(batches)) => Ok(ours.merge(batches).await?),
-            (Self::Empty(_), Call::Script(command)) => Empty::check(command.query_async(connection).await?),
-            (_, Call::Script(command)) => Ok(command.query_async::<redis::Value>(connection).await.map(drop)?),
+            (Self::Empty(_), Call::Scripts(pipeline)) => {
+                Empty::check(&pipeline.query_async::<Vec<i64>>(connection).await?)
+            }
+            (_, Call::Scripts(pipeline)) => Ok(pipeline.query_async::<redis::Value>(connection).await.map(drop)?),
             (_, Call::Merge(_)) => Ok(()),
         }
     }

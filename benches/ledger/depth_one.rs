@@ -21,6 +21,8 @@ const FIGURES: [(u32, f64, f64, f64); 3] =
 const GROWTH_FROM: u32 = 10;
 /// What it may be.
 const GROWTH: f64 = 0.1;
+/// Merges in one pipeline of the ledger.
+const PIPELINE: usize = 64;
 
 /// One value per round, by contender.
 type Rounds = HashMap<Kind, Vec<Measured>>;
@@ -32,7 +34,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for resources in [Resources::Distinct, Resources::Repeated] {
         let mut curve = Vec::new();
         for size in SIZES.into_iter().chain((resources == Resources::Distinct).then_some(GROWTH_FROM)) {
-            let cell = Cell { size, resources, changes: Changes::Pending };
+            let cell = Cell { size, resources, changes: Changes::Pending, together: 1 };
             let all: &[Kind] = if size == GROWTH_FROM { &[Kind::Ours, Kind::Empty] } else { &Kind::ALL };
             let rounds = measure_rounds(&server, cell, all, plan.merge_rounds).await?;
             let name = format!("merge into a storm of {size}, {}", resources.name());
@@ -46,13 +48,34 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         let name = format!("growth of server time with the storm, {}", resources.name());
         report.figure(&name, "exponent_to_10000", &[slope(&curve)], "", target);
     }
-    just_published(&server, plan, report).await
+    just_published(&server, plan, report).await?;
+    together(&server, plan, report).await
+}
+
+/// The same where merges of many storms are sent together, as the ledger does while more Signals come than it has calls in flight. What a
+/// processor pays for having served somebody else before is paid once then, and not with each merge.
+async fn together(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let mut curve = Vec::new();
+    for size in SIZES.into_iter().chain([GROWTH_FROM]) {
+        let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Pending, together: PIPELINE };
+        let all: &[Kind] = if size == GROWTH_FROM { &[Kind::Ours, Kind::Empty] } else { &Kind::ALL };
+        let rounds = measure_rounds(server, cell, all, plan.merge_rounds).await?;
+        let name = format!("{PIPELINE} merges together into storms of {size}, distinct resources");
+        let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
+        report_cell(report, &name, cell, &rounds, &kept);
+        if size >= GROWTH_FROM {
+            curve.push((f64::from(size), median(&of(&rounds, Kind::Ours, &kept, |measured| measured.server))));
+        }
+    }
+    let name = format!("growth of server time with the storm, {PIPELINE} merges together");
+    report.figure(&name, "exponent_to_10000", &[slope(&curve)], "", Target::AtMost(GROWTH));
+    Ok(())
 }
 
 /// The same where each storm was published just before its only merge, so that the merge creates its list and its dirty mark anew.
 async fn just_published(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for size in [15, 1_000] {
-        let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Flushed };
+        let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Flushed, together: 1 };
         let rounds = measure_rounds(server, cell, &[Kind::Ours, Kind::Empty], plan.merge_rounds).await?;
         let name = format!("first merge after a publish into a storm of {size}, distinct resources");
         let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
@@ -101,6 +124,7 @@ fn report_cell(report: &mut Report, name: &str, cell: Cell, rounds: &Rounds, kep
     figure("ours_over_empty_of_1_key", &ratios(Kind::Ours, Kind::EmptyOneKey), "ratio", Target::None);
     figure("after_over_ours", &ratios(Kind::After, Kind::Ours), "ratio", after);
     figure("before_over_ours", &ratios(Kind::Before, Kind::Ours), "ratio", before);
+    figure("before_over_after", &ratios(Kind::Before, Kind::After), "ratio", Target::None);
     for kind in Kind::ALL {
         figure(kind.figure(), &times(kind), "us", Target::None);
     }
@@ -108,7 +132,8 @@ fn report_cell(report: &mut Report, name: &str, cell: Cell, rounds: &Rounds, kep
         let times = of(rounds, Kind::Ours, kept, |measured| measured.parts.get(command).copied().unwrap_or_default());
         figure(part, &times, "us", Target::None);
     }
-    for kind in Kind::ALL {
+    // Of many merges together, a round trip is nobody's.
+    for kind in Kind::ALL.into_iter().filter(|_| cell.together == 1) {
         let [half, most] = kind.round_trips();
         figure(half, &of(rounds, kind, kept, |measured| measured.p50), "us", Target::None);
         figure(most, &of(rounds, kind, kept, |measured| measured.p99), "us", Target::None);

@@ -24,38 +24,50 @@ const FIGURE: (f64, f64) = (420.0, 8.4);
 /// Measures, and reports.
 pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let server = Server::start(&[]).await?;
-    for size in SIZES.into_iter().chain([HUGE]) {
-        let cell = format!("memory of a storm of {size}, distinct resources");
-        let count = (plan.memory_occurrences / size).clamp(20, plan.memory_storms);
-        let [pending, flushed] = ours(&server, count, size).await?;
-        let target = FIGURE.0 + 2.0 * FIGURE.1 * f64::from(size);
-        let target = if size == HUGE { Target::None } else { Target::AtMost(target) };
-        report.figure(&cell, "ours_published", &[flushed], "bytes", target);
-        report.figure(&cell, "ours_pending", &[pending], "bytes", Target::None);
-        if size > DEFAULT_LIMIT && size <= LIMIT {
-            server.command::<()>(&format!("CONFIG SET set-max-intset-entries {DEFAULT_LIMIT}")).await?;
-            let [_, flushed] = ours(&server, count, size).await?;
-            server.command::<()>(&format!("CONFIG SET set-max-intset-entries {LIMIT}")).await?;
-            report.figure(&cell, "ours_published_at_default_intset_limit", &[flushed], "bytes", Target::None);
-        }
-        for (form, figure) in [(Form::Before, "before"), (Form::After, "after")] {
-            // One is 33 KB at least: thousands tell as much as tens of thousands.
-            let count =
-                if form == Form::Before { (plan.memory_occurrences / (size + 500)).clamp(10, 3_000) } else { count };
-            report.figure(&cell, figure, &[baseline(&server, form, count, size).await?], "bytes", Target::None);
+    for resources in [Resources::Distinct, Resources::Repeated] {
+        for size in SIZES.into_iter().chain([HUGE]) {
+            let is_like_distinct = resources == Resources::Repeated && resources.affected(size) == size;
+            if !is_like_distinct {
+                measure_cell(&server, plan, report, size, resources).await?;
+            }
         }
     }
-    let cell = "memory of a storm of 1000, 50 resources";
-    let count = plan.memory_occurrences / 1_000;
-    let flushed = repeated(&server, count).await?;
-    let target = Target::AtMost(FIGURE.0 + FIGURE.1 * 1_050.0);
-    report.figure(cell, "ours_published", &[flushed], "bytes", target);
     Ok(())
 }
 
-async fn ours(server: &Server, count: u32, size: u32) -> anyhow::Result<[f64; 2]> {
+async fn measure_cell(
+    server: &Server,
+    plan: &Plan,
+    report: &mut Report,
+    size: u32,
+    resources: Resources,
+) -> anyhow::Result<()> {
+    let cell = format!("memory of a storm of {size}, {}", resources.name());
+    let count = (plan.memory_occurrences / size).clamp(20, plan.memory_storms);
+    let [pending, flushed] = ours(server, count, size, resources).await?;
+    let target = FIGURE.0 + FIGURE.1 * f64::from(size + resources.affected(size));
+    let target = if size == HUGE { Target::None } else { Target::AtMost(target) };
+    report.figure(&cell, "ours_published", &[flushed], "bytes", target);
+    report.figure(&cell, "ours_pending", &[pending], "bytes", Target::None);
+    if size > DEFAULT_LIMIT && size <= LIMIT && resources == Resources::Distinct {
+        server.command::<()>(&format!("CONFIG SET set-max-intset-entries {DEFAULT_LIMIT}")).await?;
+        let [_, flushed] = ours(server, count, size, resources).await?;
+        server.command::<()>(&format!("CONFIG SET set-max-intset-entries {LIMIT}")).await?;
+        report.figure(&cell, "ours_published_at_default_intset_limit", &[flushed], "bytes", Target::None);
+    }
+    for (form, figure) in [(Form::Before, "before"), (Form::After, "after")] {
+        // One is 33 KB at least: thousands tell as much as tens of thousands.
+        let count =
+            if form == Form::Before { (plan.memory_occurrences / (size + 500)).clamp(10, 3_000) } else { count };
+        let bytes = baseline(server, form, count, size, resources).await?;
+        report.figure(&cell, figure, &[bytes], "bytes", Target::None);
+    }
+    Ok(())
+}
+
+async fn ours(server: &Server, count: u32, size: u32, resources: Resources) -> anyhow::Result<[f64; 2]> {
     server.empty().await?;
-    let ours = Ours::begin(server, Resources::Distinct).await?;
+    let ours = Ours::begin(server, resources).await?;
     let empty = server.memory_at_rest().await?.data;
     let storms = storms(count, size);
     ours.fill(&storms, Changes::Pending).await?;
@@ -66,20 +78,9 @@ async fn ours(server: &Server, count: u32, size: u32) -> anyhow::Result<[f64; 2]
     Ok([pending, flushed].map(|bytes| (bytes - empty) / f64::from(count)))
 }
 
-async fn repeated(server: &Server, count: u32) -> anyhow::Result<f64> {
+async fn baseline(server: &Server, form: Form, count: u32, size: u32, resources: Resources) -> anyhow::Result<f64> {
     server.empty().await?;
-    let ours = Ours::begin(server, Resources::Repeated).await?;
-    let empty = server.memory_at_rest().await?.data;
-    let storms = storms(count, 1_000);
-    ours.fill(&storms, Changes::Flushed).await?;
-    let flushed = server.memory_at_rest().await?.data;
-    ours.check(&storms, &HashSet::new()).await?;
-    Ok((flushed - empty) / f64::from(count))
-}
-
-async fn baseline(server: &Server, form: Form, count: u32, size: u32) -> anyhow::Result<f64> {
-    server.empty().await?;
-    let json = Json::begin(server, form, Resources::Distinct).await?;
+    let json = Json::begin(server, form, resources).await?;
     let empty = server.memory_at_rest().await?.data;
     let storms = storms(count, size);
     json.fill(&storms).await?;

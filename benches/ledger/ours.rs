@@ -79,6 +79,9 @@ impl Ours {
         let merges = self.ledger.merge(batches, generator::second(0)).await?;
         for (merge, batch) in merges.iter().zip(batches) {
             let expected: Vec<usize> = batch.1.iter().map(|observation| observation.reports.len()).collect();
+            if let Merge::Full { why, .. } = merge {
+                return Err(LedgerError::Full(why.clone()));
+            }
             if *merge != (Merge::Joined { epoch: START, new: expected }) {
                 return Err(LedgerError::Refused(format!("WRONG COUNT: {merge:?}")));
             }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(6);
 const WINDOWS: usize = 8;
 /// The commands of a merge of ours, and the figures of what they take each.
 pub const PARTS: [(&str, &str); 4] =
-    [("zscore", "ours_zscore"), ("sadd", "ours_sadd"), ("rpush", "ours_rpush"), ("zadd", "ours_zadd_both")];
+    [("zrank", "ours_zrank"), ("sadd", "ours_sadd"), ("rpush", "ours_rpush"), ("zadd", "ours_zadd_both")];
 
 /// What is merged into what.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Cell {
     pub size: u32,
     pub resources: Resources,
     pub changes: Changes,
+    /// Merges that are sent together: 1, or as many as the ledger puts into one pipeline.
+    pub together: usize,
 }
 
 /// What a round gave; microseconds per merge.
@@ -45,15 +47,17 @@ impl Cell {
     pub async fn measure(self, server: &Server, kind: Kind) -> anyhow::Result<Measured> {
         server.empty().await?;
         let contender = Contender::begin(server, kind, self.resources).await?;
-        let mut storms = storms(kind.storms(self.size), self.size);
+        // Those that are sent together are of different storms.
+        let mut storms = storms(kind.storms(self.size).max(u32::try_from(self.together)?), self.size);
         contender.fill(&storms, self.changes).await?;
         // A storm grows by a twentieth at most; one that was just published has one first merge only.
         let each = if self.changes == Changes::Flushed { 1 } else { (self.size / 20).clamp(1, 100) };
-        let calls: Vec<(u32, Call)> = (0..each)
+        let merges: Vec<(u32, u32)> = (0..each)
             .flat_map(|more| storms.iter().map(move |storm| (storm.number, self.size + more)))
-            .take(kind.calls(self.size))
-            .map(|(storm, occurrence)| (storm, contender.call(storm, occurrence)))
+            .take(kind.calls(self.size).max(self.together))
             .collect();
+        let calls: Vec<(&[(u32, u32)], Call)> =
+            merges.chunks(self.together).map(|merges| (merges, contender.call(merges))).collect();
         let mut dirty = HashSet::new();
         if self.changes == Changes::Pending {
             dirty.extend(storms.iter().map(|storm| storm.number));
@@ -61,16 +65,20 @@ impl Cell {
         let (mut windows, mut round_trips) = (Vec::new(), Vec::with_capacity(calls.len()));
         let mut connection = server.connection();
         let start = Instant::now();
-        for calls in calls.chunks((calls.len() / WINDOWS).clamp(5, 100)) {
+        let window_calls = if self.together == 1 { (calls.len() / WINDOWS).clamp(5, 100) } else { 1 };
+        for calls in calls.chunks(window_calls) {
             server.reset_statistics().await?;
-            for (storm, call) in calls {
+            for (merges, call) in calls {
                 let sent = Instant::now();
                 contender.send(call, &mut connection).await?;
                 round_trips.push(sent.elapsed());
-                grow(&mut storms, *storm)?;
-                dirty.insert(*storm);
+                for (storm, _) in *merges {
+                    grow(&mut storms, *storm)?;
+                    dirty.insert(*storm);
+                }
             }
-            windows.push(window(&server.commands().await?, kind, calls.len())?);
+            let merges = calls.iter().map(|(merges, _)| merges.len()).sum();
+            windows.push(window(&server.commands().await?, kind, merges)?);
             if start.elapsed() > LIMIT {
                 break;
             }
@@ -97,12 +105,12 @@ fn grow(storms: &mut [Storm], number: u32) -> anyhow::Result<()> {
 }
 
 /// What a merge of ours sends. There is no MULTI, so nothing is counted twice.
-const COMMANDS: [&str; 4] = ["sadd", "rpush", "zadd", "zscore"];
+const COMMANDS: [&str; 4] = ["sadd", "rpush", "zadd", "zrank"];
 
 /// The server's time per merge: of its commands for ours, of EVALSHA for a script. Nothing else may have run.
 fn window(commands: &HashMap<String, Command>, kind: Kind, merges: usize) -> anyhow::Result<Window> {
     let (main, expected, within): (&str, &[&str], &[&str]) = match kind {
-        Kind::Ours => ("zscore", &COMMANDS, &[]),
+        Kind::Ours => ("zrank", &COMMANDS, &[]),
         _ => ("evalsha", &["evalsha"], &["get", "set"]),
     };
     let others = ["config|resetstat", "info"];

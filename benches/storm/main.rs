@@ -1,7 +1,8 @@
 //! The storm benchmark: real Signals, a real API server, the release operator, and the figures that the design promises.
 //!
 //! Prints one line per figure (`bench-storm {…}`) and a table at the end. A missed figure is printed as missed and is not a
-//! failure; a wrong count is one, because a fast wrong answer is worth nothing. `make bench-storm` brings the cluster.
+//! failure; a wrong count is one, because a fast wrong answer is worth nothing. `make bench-storm` brings the cluster, and
+//! `make bench-storm LEDGER=redis` measures the other ledger, on a Redis of 512 MB.
 
 #![allow(unreachable_pub, reason = "the modules of one benchmark")]
 #![allow(clippy::print_stdout, reason = "the figures are the output")]
@@ -11,6 +12,9 @@ mod load;
 mod memory;
 mod operator;
 mod process;
+#[allow(clippy::expect_used, reason = "without a server there is nothing to measure")]
+#[path = "../../tests/support/redis_server.rs"]
+mod redis_server;
 #[path = "../support/report.rs"]
 mod report;
 mod rounds;

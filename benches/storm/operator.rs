@@ -35,8 +35,12 @@ impl Operator {
         std::fs::write(&kubeconfig, restricted_kubeconfig(world).await?)?;
         let log = files.path().join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_stormfold"))
-            .args(["run", "--ledger=memory", "--admin-listen=127.0.0.1:0", "--log-format=json"])
+            .args(["run", "--admin-listen=127.0.0.1:0", "--log-format=json"])
             .arg(format!("--watch-namespace={namespace}"))
+            .args(match &world.redis {
+                None => vec!["--ledger=memory".to_owned()],
+                Some(redis) => vec!["--ledger=redis".to_owned(), format!("--redis-url={}", redis.url())],
+            })
             .env_clear()
             .env("KUBECONFIG", &kubeconfig)
             .stdin(Stdio::null())

@@ -6,6 +6,8 @@ use anyhow::{bail, ensure};
 
 use super::load::{self, Shape, Written};
 use super::operator::Operator;
+use super::process::Process;
+use super::redis_server::RedisServer;
 use super::report::{Report, Target, median};
 use super::witness::Witness;
 use super::world::World;
@@ -16,6 +18,9 @@ const PAIRS: usize = 3;
 const WARM_UP: u32 = 200;
 /// Between rounds: long enough for the API server to finish what it does after the last answer.
 const PAUSE: Duration = Duration::from_millis(1_500);
+
+/// Bytes.
+const MIB: f64 = 1_048_576.0;
 
 /// A storm to measure.
 pub struct Storm {
@@ -38,6 +43,18 @@ struct Round {
     resident_exact: f64,
     resident_end: f64,
     resident_peak: f64,
+    redis: Option<Redis>,
+}
+
+/// What the storm cost the ledger's server.
+#[derive(Clone, Copy)]
+struct Redis {
+    /// CPU seconds from the first write until exact.
+    cpu: f64,
+    /// MiB of the open storm when all is published.
+    holds: f64,
+    /// MiB of all rounds so far, at their most.
+    peak: f64,
 }
 
 /// CPU seconds from the first write.
@@ -87,6 +104,7 @@ impl Storm {
         let bodies = self.bodies();
         let operator = Operator::start(world, &namespace).await?;
         let mut witness = Witness::begin(&world.client, &namespace).await?;
+        let redis_before = world.redis.as_ref().map(redis_state).transpose()?;
         let cpu_before = (operator.process().cpu()?, api_server_cpu(world)?);
         let watching = tokio::spawn({
             let total = self.total();
@@ -95,6 +113,7 @@ impl Storm {
         let written = load::write(&world.client, &namespace, bodies).await?;
         let exact = watching.await??;
         let cpu_exact = (operator.process().cpu()?, api_server_cpu(world)?);
+        let redis_exact = world.redis.as_ref().map(redis_state).transpose()?;
         let memory_exact = operator.process().memory()?;
         operator.receipts_are_out().await?;
         let cpu_end = (operator.process().cpu()?, api_server_cpu(world)?);
@@ -121,6 +140,10 @@ impl Storm {
             resident_exact: memory_exact.now,
             resident_end: memory_end.now,
             resident_peak: memory_end.peak,
+            redis: match (&world.redis, redis_before, redis_exact) {
+                (Some(server), Some(before), Some(exact)) => Some(redis_cost(server, before, exact)?),
+                _ => None,
+            },
         })
     }
 
@@ -179,11 +202,37 @@ impl Storm {
         figure("resident_at_exact", &|r| r.resident_exact, "MiB", Target::None);
         figure("resident_after_receipts", &|r| r.resident_end, "MiB", Target::None);
         figure("resident_peak", &|r| r.resident_peak, "MiB", Target::None);
+        let redis: Vec<Redis> = with.iter().filter_map(|round| round.redis).collect();
+        if !redis.is_empty() {
+            let mut figure = |name, of: fn(&Redis) -> f64, unit| {
+                report.figure(self.name, name, &redis.iter().map(of).collect::<Vec<f64>>(), unit, Target::None);
+            };
+            figure("redis_cpu_until_exact", |redis| redis.cpu, "s");
+            figure("redis_holds_after_receipts", |redis| redis.holds, "MiB");
+            figure("redis_peak_of_all_rounds_so_far", |redis| redis.peak, "MiB");
+        }
     }
 }
 
 fn api_server_cpu(world: &World) -> anyhow::Result<Option<f64>> {
-    world.api_server.map(super::process::Process::cpu).transpose()
+    world.api_server.map(Process::cpu).transpose()
+}
+
+/// CPU seconds so far, and bytes of data.
+fn redis_state(server: &RedisServer) -> anyhow::Result<(f64, f64)> {
+    Ok((Process::new(server.pid()).cpu()?, bytes(server, "used_memory")? - bytes(server, "mem_clients_normal")?))
+}
+
+/// Nothing may have been refused or thrown away: a count that is right all the same was luck.
+fn redis_cost(server: &RedisServer, before: (f64, f64), exact: (f64, f64)) -> anyhow::Result<Redis> {
+    let lost = (server.info("evicted_keys"), server.info("maxmemory") >> 20, server.errors("OOM"));
+    ensure!(lost == (0, 512, 0), "evicted keys, MiB at most, and refusals of Redis: {lost:?}");
+    let holds = (redis_state(server)?.1 - before.1) / MIB;
+    Ok(Redis { cpu: exact.0 - before.0, holds, peak: bytes(server, "used_memory_peak")? / MIB })
+}
+
+fn bytes(server: &RedisServer, field: &str) -> anyhow::Result<f64> {
+    Ok(f64::from(u32::try_from(server.info(field))?))
 }
 
 /// Zero when `at` came first: a watch can be faster than the answer to the last create.

@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use stormfold::api::{RemediationRequest, StormStatus};
 
 use super::process::Process;
+use super::redis_server::RedisServer;
 
 /// See the module.
 pub struct World {
     pub client: Client,
     /// The API server, when it runs on this machine and `cluster with` told where its process id is.
     pub api_server: Option<Process>,
+    /// The server of the ledger, when that is measured (variable LEDGER).
+    pub redis: Option<RedisServer>,
     namespaces: Mutex<Vec<String>>,
 }
 
@@ -28,7 +31,12 @@ impl World {
         client.apiserver_version().await.context("the API server does not answer")?;
         let file = std::env::var_os("CLUSTER_DIR").map(|dir| PathBuf::from(dir).join("apiserver.pid"));
         let pid = file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|pid| pid.trim().parse().ok());
-        Ok(Self { client, api_server: pid.map(Process::new), namespaces: Mutex::default() })
+        let redis = match std::env::var_os("LEDGER").unwrap_or_default().to_str() {
+            Some("" | "memory") => None,
+            Some("redis") => Some(RedisServer::start(&["--maxmemory", "512mb"])),
+            other => bail!("LEDGER is {other:?}: memory or redis"),
+        };
+        Ok(Self { client, api_server: pid.map(Process::new), redis, namespaces: Mutex::default() })
     }
 
     /// A namespace that nobody else uses.

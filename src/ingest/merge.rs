@@ -12,7 +12,7 @@ use super::held::Held;
 use super::opening::{Opened, Opener};
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, RemediationRequest};
-use crate::ledger::{Ledger, Merge};
+use crate::ledger::{Ledger, LedgerError, Merge};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open, is_superseded};
 use crate::storm::holding::HeldBack;
@@ -115,20 +115,13 @@ impl Merger {
         now: Timestamp,
     ) -> Result<(), IngestError> {
         let outcomes = self.ledger.merge(batches, now).await?;
-        let mut to_open = Vec::new();
+        let (mut to_open, mut full) = (Vec::new(), Ok(()));
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
                 Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), (epoch, &new), now),
                 // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
                 Merge::NotOpen { .. } if batch.1.iter().any(is_under_former_grouping) => {
-                    regrouped.extend(std::mem::take(&mut batch.1).into_iter().map(|mut observation| {
-                        let current = observation.groupings.pop();
-                        observation.groupings.clear();
-                        if let Some(current) = current {
-                            observation.regroup(current);
-                        }
-                        observation
-                    }));
+                    regrouped.extend(std::mem::take(&mut batch.1).into_iter().map(as_grouped_now));
                 }
                 Merge::NotOpen { opens, last } => {
                     let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
@@ -139,12 +132,13 @@ impl Merger {
                         _ => to_open.push(self.open_and_merge(batch, opens, last, now)),
                     }
                 }
+                Merge::Full { epoch, why } => full = Err(self.full(batch, epoch, why)),
             }
         }
         // All of them, even when one fails: keys have nothing to do with each other.
         let opened: Vec<Result<Option<HeldBatch>, IngestError>> =
             futures::stream::iter(to_open).buffer_unordered(OPENINGS).collect().await;
-        let mut result = Ok(());
+        let mut result = full;
         for opened in opened {
             match opened {
                 Ok(None) => {}
@@ -153,6 +147,16 @@ impl Merger {
             }
         }
         result
+    }
+
+    /// What has joined its storm is published: that is what makes room for the rest.
+    fn full(&self, (key, observations): &Batch, epoch: Epoch, why: String) -> IngestError {
+        let id = StormId { key: *key, epoch };
+        for observation in observations {
+            self.opener.openings.offer(id, &observation.opening);
+        }
+        self.requests.now(id);
+        LedgerError::Full(why).into()
     }
 
     /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew. Gives back what may
@@ -181,6 +185,7 @@ impl Merger {
                     return Ok(None);
                 }
                 Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
+                Some(Merge::Full { epoch, why }) => return Err(self.full(batch, epoch, why)),
                 None => return Ok(None),
             }
         }
@@ -325,6 +330,15 @@ fn group(observations: Vec<Observation>) -> BTreeMap<StormKey, Vec<Observation>>
         groups.entry(observation.key).or_default().push(observation);
     }
     groups
+}
+
+fn as_grouped_now(mut observation: Observation) -> Observation {
+    let current = observation.groupings.pop();
+    observation.groupings.clear();
+    if let Some(current) = current {
+        observation.regroup(current);
+    }
+    observation
 }
 
 fn is_under_former_grouping(observation: &Observation) -> bool {

@@ -82,6 +82,14 @@ pub enum Merge {
         /// The epoch of the last storm that the ledger closed.
         last: Option<Epoch>,
     },
+    /// The ledger has no room for all of them. Some may have joined the open storm, and nobody was told which: they are merged again.
+    /// What has joined can be published, and that makes room.
+    Full {
+        /// The open storm.
+        epoch: Epoch,
+        /// What the ledger says.
+        why: String,
+    },
 }
 
 /// The state of one storm as of one moment.
@@ -112,7 +120,7 @@ pub trait Ledger: Send + Sync {
     async fn begin(&self) -> Result<Begun, LedgerError>;
 
     /// Joins observations, batch by batch; one batch has the observations of one key. What a closed storm of the key holds is
-    /// not counted again.
+    /// not counted again. A ledger that fills up says so of each batch for itself: what it took before is merged.
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError>;
 
     /// Opens a storm unless one of its key is open or its epoch is over; gives the epoch that is open now.

@@ -44,6 +44,8 @@ pub enum MergeOutcome {
     NotOpen,
     /// The expected one was not open any more: merged again.
     Stray,
+    /// The ledger had no room for all of them: merged again.
+    Full,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

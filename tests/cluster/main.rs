@@ -19,9 +19,11 @@ mod crd_policy;
 mod crd_request;
 mod crd_signal;
 mod forwarder;
+mod large;
 mod life;
 mod operator;
 mod outage;
+mod outage_full;
 mod policies;
 #[path = "../support/redis_server.rs"]
 mod redis_server;

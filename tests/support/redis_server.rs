@@ -1,6 +1,6 @@
 //! A `redis-server` of one's own: on a free port of the loopback, in a folder of its own, ended by its process id.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,6 +84,37 @@ impl RedisServer {
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer)?;
         Ok(answer.trim_end().to_owned())
+    }
+
+    /// The bulk text that answers one command by hand.
+    fn text(&self, line: &str) -> std::io::Result<String> {
+        let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", self.port))?);
+        reader.get_ref().set_read_timeout(Some(PATIENCE))?;
+        reader.get_mut().write_all(format!("{line}\r\n").as_bytes())?;
+        let mut length = String::new();
+        reader.read_line(&mut length)?;
+        let length = length.trim_end().trim_start_matches('$').parse().map_err(std::io::Error::other)?;
+        let mut text = vec![0; length];
+        reader.read_exact(&mut text)?;
+        String::from_utf8(text).map_err(std::io::Error::other)
+    }
+
+    /// A number of its `INFO`, such as `used_memory`.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
+    pub fn info(&self, field: &str) -> usize {
+        self.find(field, ":").expect("a number of INFO")
+    }
+
+    /// How often it answered with an error of this code, such as `OOM`.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
+    pub fn errors(&self, code: &str) -> usize {
+        self.find(&format!("errorstat_{code}"), ":count=").unwrap_or_default()
+    }
+
+    fn find(&self, field: &str, separator: &str) -> Option<usize> {
+        let info = self.text("INFO everything").expect("the server answers");
+        let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(separator));
+        value.and_then(|value| value.trim().parse().ok())
     }
 
     fn answers(&self) {

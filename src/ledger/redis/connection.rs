@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::endpoint::RedisSettings;
 use super::failure::{Failure, Remedy};
-use super::reply::read;
+use super::reply::{Reply, read};
 use super::scripts;
 use super::server::{Config, Info};
 use crate::ledger::LedgerError;
@@ -89,6 +89,15 @@ impl Connection {
         operation: LedgerOperation,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>, LedgerError> {
+        self.send_each(operation, pipeline).await?.into_iter().collect()
+    }
+
+    /// The same, where what a full server refuses does not take back what it did before.
+    pub(super) async fn send_each(
+        &self,
+        operation: LedgerOperation,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Reply>, LedgerError> {
         self.call(operation, pipeline, true).await
     }
 
@@ -96,7 +105,8 @@ impl Connection {
     pub(super) async fn look(&self) -> Result<(Info, Option<Config>), LedgerError> {
         let mut question = redis::pipe();
         question.cmd("INFO");
-        let info = Info::parse(&read::<String>(&self.call(LedgerOperation::Check, &question, false).await?, 0)?);
+        let replies = self.call(LedgerOperation::Check, &question, false).await?;
+        let info = Info::parse(&read::<String>(&replies.into_iter().collect::<Result<Vec<_>, _>>()?, 0)?);
         let live = self.live().await?;
         if let Err(error) = info.verdict() {
             self.lose(&live, &error).await;
@@ -115,7 +125,7 @@ impl Connection {
         operation: LedgerOperation,
         pipeline: &Pipeline,
         as_begun: bool,
-    ) -> Result<Vec<Value>, LedgerError> {
+    ) -> Result<Vec<Reply>, LedgerError> {
         let mut live = self.live().await?;
         let mut repeated = false;
         loop {
@@ -152,7 +162,7 @@ impl Connection {
         operation: LedgerOperation,
         pipeline: &Pipeline,
         live: &Live,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Reply>, Failure> {
         let mut connection = live.connection.clone();
         let started = Instant::now();
         let replies = connection.req_packed_commands(pipeline, 0, pipeline.len());
@@ -160,8 +170,13 @@ impl Connection {
         self.metrics.ledger.took(operation, started.elapsed());
         let understood = |error: RedisError| Failure::from(&error);
         let replies = replies.map_err(|_| Failure::timeout(CALL_TIMEOUT))?.map_err(understood)?;
-        // The first error is the cause: that of a command in a MULTI comes before the refusal of its EXEC.
-        replies.into_iter().map(Value::extract_error).collect::<Result<_, _>>().map_err(understood)
+        let understood = |reply: Value| match reply.extract_error().map_err(understood) {
+            Ok(value) => Ok(Ok(value)),
+            Err(Failure { error: full @ LedgerError::Full(_), .. }) => Ok(Err(full)),
+            Err(failure) => Err(failure),
+        };
+        // The first error is the cause.
+        replies.into_iter().map(understood).collect()
     }
 
     /// The server must be the one of `begin`. Whoever finds another first, tells it.

@@ -1,8 +1,8 @@
-//! The merge: plain commands, no script, no transaction. The last command of each piece reads which epoch is open.
+//! The merge: plain commands, no script, no transaction. The last command of each piece reads whether its storm is open.
 //!
 //! Every write is a join: sent twice, late or in part, it leaves the state that it would have left once. Epochs of a key never come
-//! back, so a piece whose own epoch is still open at its end was written into an open storm from its beginning. If another one is,
-//! the storm was closed before the piece (what it wrote is a stray, and is removed) or in its midst (then the closed storm holds what
+//! back, so a piece whose own storm is still open at its end was written into an open storm from its beginning. If it is not, the
+//! storm was closed before the piece (what it wrote is a stray, and is removed) or in its midst (then the closed storm holds what
 //! it had by then): either way it is merged again, and what is held does not count twice.
 
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use super::RedisLedger;
 use super::known::Target;
 use super::look::not_open;
 use super::piece::{Piece, fresh, registers};
-use super::reply::{read, whole};
+use super::reply::{Reply, read};
 use crate::ledger::{LedgerError, Merge};
 use crate::metrics::{LedgerOperation, MergeOutcome};
 use crate::storm::{Digest, Observation, StormId, StormKey};
@@ -35,6 +35,8 @@ enum Done {
     Joined(Vec<usize>),
     /// Its storm was closed, or dropped: what it wrote belongs to none.
     Stray,
+    /// The server refused some of its commands.
+    Full(String),
 }
 
 /// What became of a batch.
@@ -54,6 +56,7 @@ impl RedisLedger {
             self.metrics.ledger.merged(match merge {
                 Merge::Joined { .. } => MergeOutcome::Joined,
                 Merge::NotOpen { .. } => MergeOutcome::NotOpen,
+                Merge::Full { .. } => MergeOutcome::Full,
             });
             merges.push(merge);
         }
@@ -89,8 +92,12 @@ impl RedisLedger {
             for (piece, done) in chunk.iter().zip(self.send_pieces(chunk, &held, now).await?) {
                 match (done, &mut attempts[piece.batch]) {
                     (Done::Joined(counts), Attempt::Settled(Merge::Joined { new, .. })) => new.extend(counts),
-                    // Another piece of this batch was a stray: all of the batch is merged again, and this part of it is known then.
-                    (Done::Joined(_), _) => {}
+                    // Another piece of this batch was a stray, or refused: all of the batch is merged again, and this part of it is
+                    // known then.
+                    (Done::Joined(_), _) | (Done::Full(_), Attempt::Stray) => {}
+                    (Done::Full(why), attempt) => {
+                        *attempt = Attempt::Settled(Merge::Full { epoch: piece.id.epoch, why });
+                    }
                     (Done::Stray, attempt) => {
                         *attempt = Attempt::Stray;
                         self.known.gone(piece.id);
@@ -142,21 +149,33 @@ impl RedisLedger {
             piece.commands(&mut pipeline, &held[piece.batch], now.as_millisecond());
             ends.push(pipeline.len());
         }
-        let replies = self.connection.send(LedgerOperation::Merge, &pipeline).await?;
+        let mut replies = self.connection.send_each(LedgerOperation::Merge, &pipeline).await?.into_iter();
         let mut done = Vec::with_capacity(pieces.len());
         let mut begin = 0;
         for (piece, end) in pieces.iter().zip(ends) {
-            let replies: &[Value] = replies.get(begin..end).unwrap_or_default();
+            let own = replies.by_ref().take(end - begin).collect();
             begin = end;
-            let epoch = read::<Option<f64>>(replies, replies.len().saturating_sub(1))?.map(whole);
-            if epoch != Some(piece.id.epoch) {
-                done.push(Done::Stray);
-                continue;
-            }
-            let news = piece.news(replies, &held[piece.batch])?;
-            self.known.merged(piece.id, &piece.registers, &piece.resources, piece.marks, news.fired);
-            done.push(Done::Joined(news.counts));
+            done.push(self.piece_done(piece, own, &held[piece.batch])?);
         }
         Ok(done)
+    }
+
+    fn piece_done(
+        &self,
+        piece: &Piece<'_>,
+        mut replies: Vec<Reply>,
+        held: &HashSet<Digest>,
+    ) -> Result<Done, LedgerError> {
+        let open = replies.pop().unwrap_or(Ok(Value::Nil))?;
+        if read::<Option<usize>>(&[open], 0)?.is_none() {
+            return Ok(Done::Stray);
+        }
+        let replies: Vec<Value> = match replies.into_iter().collect() {
+            Err(LedgerError::Full(why)) => return Ok(Done::Full(why)),
+            replies => replies?,
+        };
+        let news = piece.news(&replies, held)?;
+        self.known.merged(piece.id, &piece.registers, &piece.resources, piece.marks, news.fired);
+        Ok(Done::Joined(news.counts))
     }
 }

@@ -36,7 +36,8 @@ impl Piece<'_> {
         fresh(self.observations, held).filter(|report| report.firing == firing).map(|report| report.uid).collect()
     }
 
-    /// Where several occurrences share an answer, what was there; then the joins; last, which epoch is open.
+    /// Where several occurrences share an answer, what was there; then the joins; last, whether this storm is open. The texts are the last of
+    /// the joins: when a server that is almost full refuses them, what came before can be published, which makes room.
     pub(super) fn commands(&self, pipeline: &mut Pipeline, held: &HashSet<Digest>, now: i64) {
         let (names, h) = (&self.names, self.names.key.registers());
         let sets = [(names.seen(), self.uids(held, true)), (names.resolved(), self.uids(held, false))];
@@ -45,10 +46,6 @@ impl Piece<'_> {
                 pipeline.cmd("SMISMEMBER").arg(set).arg(uids);
             }
             add_members(pipeline, set, uids);
-        }
-        if !self.resources.is_empty() {
-            let texts: Vec<&str> = self.resources.iter().map(|(_, text)| text.as_ref()).collect();
-            pipeline.cmd("RPUSH").arg(names.names()).arg(texts);
         }
         if self.marks {
             pipeline.cmd("ZADD").arg(names.key.dirty()).arg("NX").arg(now).arg(names.mark());
@@ -62,7 +59,12 @@ impl Piece<'_> {
                 }
             }
         }
-        pipeline.cmd("ZSCORE").arg(&h).arg("e");
+        if !self.resources.is_empty() {
+            let texts: Vec<&str> = self.resources.iter().map(|(_, text)| text.as_ref()).collect();
+            pipeline.cmd("RPUSH").arg(names.names()).arg(texts);
+        }
+        // Not the epoch itself: to write a score out costs the server more than to add a member to a set.
+        pipeline.cmd("ZRANK").arg(&h).arg(names.sid());
     }
 
     /// What was new, from the replies of `commands`.

@@ -11,7 +11,7 @@ use crate::ledger::LedgerError;
 pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha \
                             +get +set +del +unlink +exists +expire +expireat \
                             +sadd +scard +smismember +sintercard +sunionstore +sdiffstore \
-                            +zadd +zcard +zincrby +zmscore +zrange +zrem +zscore \
+                            +zadd +zcard +zincrby +zmscore +zrange +zrank +zrem +zscore \
                             +rpush +lrange +llen +ltrim";
 
 /// Sets of up to so many members are kept sorted in 8 bytes each; beyond it they become hash tables of ten times the size.

@@ -59,7 +59,7 @@ impl RedisLedger {
         let keys =
             [names.key.registers(), names.key.last(), names.key.early(), names.resolved(), INCARNATION.to_owned()];
         let mut cmd = scripts::call(&scripts::OPEN, &keys);
-        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK);
+        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK).arg(names.sid());
         match read::<i64>(&[self.run(LedgerOperation::Open, cmd).await?], 0)? {
             -1 => Err(self.wiped()),
             0 => Ok(None),

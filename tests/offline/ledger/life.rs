@@ -40,7 +40,7 @@ async fn a_closed_storm_holds_its_occurrences(ledger: &dyn Ledger) {
         let batch = [(key.key, vec![key.signal(&[(1, true)])])];
         match ledger.merge(&batch, now(at)).await.unwrap().remove(0) {
             Merge::NotOpen { opens, .. } => opens[0],
-            Merge::Joined { .. } => panic!("no storm is open"),
+            other => panic!("no storm is open: {other:?}"),
         }
     };
     let hour = 3600;

@@ -4,6 +4,7 @@ mod contract;
 mod histories;
 mod life;
 mod pair;
+mod room;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
