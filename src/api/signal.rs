@@ -28,7 +28,13 @@ use super::Severity;
     printcolumn(name = "Occurrences", type_ = "integer", json_path = ".status.occurrences.total"),
     printcolumn(name = "Storm", type_ = "string", json_path = ".status.storm"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type=='Accepted')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
