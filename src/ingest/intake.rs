@@ -95,6 +95,7 @@ pub fn intake(
         refused,
         clamped,
         resource_version: signal.resource_version(),
+        dedup_horizon: policy.dedup_horizon,
         told: verdict(conditions).is_some_and(|verdict| !is_waiting(&verdict.reason)),
         told_to_wait: verdict(conditions)
             .filter(|verdict| is_waiting(&verdict.reason))

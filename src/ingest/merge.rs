@@ -12,7 +12,7 @@ use super::held::Held;
 use super::opening::{Opened, Opener};
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, RemediationRequest};
-use crate::ledger::{Ledger, LedgerError, Merge};
+use crate::ledger::{Ledger, LedgerError, Merge, Moment};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open, is_superseded};
 use crate::storm::holding::HeldBack;
@@ -216,7 +216,7 @@ impl Merger {
         let resolved: Vec<_> =
             batch.1.iter().flat_map(|o| &o.reports).filter(|report| !report.firing).map(|report| report.uid).collect();
         if !resolved.is_empty() {
-            self.ledger.note_resolved(batch.0, &resolved, now).await?;
+            self.ledger.note_resolved(batch.0, &resolved, moment(&batch.1, now)).await?;
         }
         for observation in std::mem::take(&mut batch.1) {
             self.count(&observation, 0);
@@ -280,7 +280,8 @@ impl Merger {
         let mut done = vec![false; pending.len()];
         for ((key, epoch), indexes) in held {
             let uids: Vec<_> = indexes.iter().flat_map(|i| &pending[*i].reports).map(|report| report.uid).collect();
-            self.ledger.hold(key, epoch, &uids, now).await?;
+            let at = moment(indexes.iter().map(|index| &pending[*index]), now);
+            self.ledger.hold(key, epoch, &uids, at).await?;
             for index in indexes {
                 self.count(&pending[index], 0);
                 done[index] = true;
@@ -330,6 +331,12 @@ fn group(observations: Vec<Observation>) -> BTreeMap<StormKey, Vec<Observation>>
         groups.entry(observation.key).or_default().push(observation);
     }
     groups
+}
+
+/// Now, with the longest dedup horizon of these.
+fn moment<'a>(observations: impl IntoIterator<Item = &'a Observation>, now: Timestamp) -> Moment {
+    let horizon = observations.into_iter().map(|observation| observation.dedup_horizon).max();
+    horizon.map_or(now.into(), |horizon| Moment { now, horizon })
 }
 
 fn as_grouped_now(mut observation: Observation) -> Observation {

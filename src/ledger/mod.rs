@@ -9,11 +9,23 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{DEDUP_HORIZON, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 
-/// How long at least a closed storm's occurrences are remembered after one of them was last met: longer than Alertmanager's default
-/// repeat interval of 4 h, so that an alert that simply goes on firing opens nothing.
-pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
+/// When a ledger is told something, and how long at least it remembers from then on what closed storms hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub now: Timestamp,
+    /// How long, after it was last met.
+    pub horizon: SignedDuration,
+}
+
+impl From<Timestamp> for Moment {
+    /// With the horizon of the built-in policy.
+    fn from(now: Timestamp) -> Self {
+        Self { now, horizon: DEDUP_HORIZON }
+    }
+}
 
 /// Why a ledger did not do what it was asked. The call may have had its effect: every call is safe to repeat.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -128,16 +140,10 @@ pub trait Ledger: Send + Sync {
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError>;
 
     /// Remembers that a closed storm of `key` holds these occurrences. `epoch`: of that storm, where it can still be told.
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        now: Timestamp,
-    ) -> Result<(), LedgerError>;
+    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError>;
 
     /// Remembers these occurrences as over, for a storm that may still open with them.
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError>;
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError>;
 
     /// The storms that have something to publish.
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError>;
@@ -158,7 +164,7 @@ pub trait Ledger: Send + Sync {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError>;
 
     /// The end of a closed storm is in the cluster: its final facts are not needed any more.
@@ -167,7 +173,7 @@ pub trait Ledger: Send + Sync {
     /// The object of a storm was deleted by hand: the storm is over, and what the object showed counts as handled. True when
     /// something is let go, to be merged again from its Signals: what had joined and no object showed, or, where that cannot be
     /// told from the rest, everything (then the Signals' receipts say what is handled).
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError>;
+    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError>;
 
     /// Drops a storm and what it holds, to be merged again from its Signals.
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError>;

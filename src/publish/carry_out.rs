@@ -11,7 +11,7 @@ use super::projections::storm_id;
 use super::reconcile::{Next, PublishError, Publisher, SHORTLY, Step, has_storm_condition};
 use super::render;
 use crate::api::RemediationRequest;
-use crate::ledger::{Closing, Snapshot};
+use crate::ledger::{Closing, Moment, Snapshot};
 use crate::metrics::{ApiWrite, WriteResult};
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView, WriteReason};
 use crate::storm::metadata::from_storm_metadata;
@@ -36,7 +36,7 @@ impl Publisher {
                 let delay = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 Ok(Step::End(Next::After(delay + Duration::from_millis(1))))
             }
-            Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, now).await? {
+            Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, self.moment(id, now)).await? {
                 Closing::Closed => Ok(Step::Again),
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
@@ -187,7 +187,7 @@ impl Publisher {
 
     async fn forget(&self, id: StormId, now: Timestamp) -> Result<Step, PublishError> {
         tracing::info!(storm = ?id, "the RemediationRequest was deleted by hand: the storm is forgotten");
-        let forgotten = self.ledger.forget(id, now).await;
+        let forgotten = self.ledger.forget(id, self.moment(id, now)).await;
         // An error may have come after the effect, and the next run would find nothing left to forget.
         if forgotten.as_ref().unwrap_or(&true) == &true {
             // What came after the last publish was shown to nobody: its Signals, which have no receipt yet, are read again.
@@ -209,6 +209,10 @@ impl Publisher {
         self.rewatch.notify_one();
         dropped?;
         Ok(Step::Again)
+    }
+
+    fn moment(&self, id: StormId, now: Timestamp) -> Moment {
+        Moment { now, horizon: self.policy(id).dedup_horizon }
     }
 
     fn settled(&self, id: StormId) -> Step {

@@ -20,7 +20,9 @@ use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
-use stormfold::storm::{Digest, Observation, Opening, Policy, Refused, Report, Severity, SignalRef, StormId};
+use stormfold::storm::{
+    DEDUP_HORIZON, Digest, Observation, Opening, Policy, Refused, Report, Severity, SignalRef, StormId,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::script::{API, Expected, Script};
@@ -74,6 +76,7 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         missing_labels: Vec::new(),
         resource_version: None,
         told: false,
+        dedup_horizon: DEDUP_HORIZON,
         told_to_wait: None,
         receipt: None,
     }

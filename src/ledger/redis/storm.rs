@@ -7,7 +7,7 @@ use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expir
 use super::piece::add_members;
 use super::reply::{read, whole};
 use super::{RedisLedger, facts, random, scripts};
-use crate::ledger::{Closing, LedgerError, Snapshot, Version};
+use crate::ledger::{Closing, LedgerError, Moment, Snapshot, Version};
 use crate::metrics::LedgerOperation;
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::{Epoch, Sample, Severity, StormId, StormMetadata};
@@ -235,7 +235,7 @@ impl RedisLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError> {
         let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(Closing::Changed) };
         let names = self.storm_names(id)?;
@@ -246,13 +246,13 @@ impl RedisLedger {
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(now)),
+            names.key.held(bucket(at.now)),
             names.facts(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::CLOSE, &keys);
         cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref());
-        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
+        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(at)).arg(bucket_expires(at));
         let closed = read::<bool>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
         if !closed {
             return Ok(Closing::Changed);
@@ -261,7 +261,7 @@ impl RedisLedger {
         Ok(Closing::Closed)
     }
 
-    pub(super) async fn forget_storm(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+    pub(super) async fn forget_storm(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
         let names = self.storm_names(id)?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("DEL").arg(names.scratch());
@@ -280,12 +280,12 @@ impl RedisLedger {
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(now)),
+            names.key.held(bucket(at.now)),
             names.scratch(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::FORGET, &keys);
-        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(now)).arg(bucket_expires(bucket(now))).arg(shown);
+        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(at)).arg(bucket_expires(at)).arg(shown);
         let let_go = self.run(LedgerOperation::Close, cmd).await?;
         self.known.gone(id);
         read(&[let_go], 0)

@@ -94,7 +94,7 @@ impl Model {
             assert_eq!(last, (self.last > 0).then_some(self.last));
             if !opens {
                 let resolved: Vec<_> = reports.iter().filter(|(_, firing)| !firing).map(|(uid, _)| *uid).collect();
-                ledger.note_resolved(self.key.key, &resolved, now(step)).await.unwrap();
+                ledger.note_resolved(self.key.key, &resolved, now(step).into()).await.unwrap();
                 self.over.extend(resolved);
                 return;
             }
@@ -145,7 +145,7 @@ impl Model {
             }
             Step::Close => {
                 let Some((id, snapshot)) = &self.snapshot else { return };
-                let closing = ledger.close(*id, snapshot, CloseReason::Quiet, now(at)).await.unwrap();
+                let closing = ledger.close(*id, snapshot, CloseReason::Quiet, now(at).into()).await.unwrap();
                 let unchanged = self.open == Some(id.epoch) && self.changes == self.changes_at_snapshot;
                 assert_eq!(closing == Closing::Closed, unchanged, "closed exactly when nothing came since");
                 if unchanged {
@@ -156,7 +156,7 @@ impl Model {
             Step::Forget => {
                 let Some(epoch) = self.open else { return };
                 let id = self.id(epoch);
-                assert_eq!(ledger.forget(id, now(at)).await.unwrap(), !self.unpublished.is_empty());
+                assert_eq!(ledger.forget(id, now(at).into()).await.unwrap(), !self.unpublished.is_empty());
                 let unpublished: BTreeSet<_> = self.unpublished.iter().map(|(_, uid)| *uid).collect();
                 self.end(epoch);
                 // Shown by no object: not handled, and to be counted by the storm that comes next.

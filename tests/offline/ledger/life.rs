@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Ledger, Merge};
-use stormfold::storm::StormId;
+use stormfold::ledger::{Ledger, Merge, Moment};
+use stormfold::storm::{Observation, StormId};
 
 use super::{Key, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -32,22 +33,26 @@ async fn of_many_openers_one_opens_and_all_learn_the_same_epoch() {
     of_many_openers_one_opens(&[redis_ledger(&server).await, redis_ledger(&server).await]).await;
 }
 
-// C13 and the dedup horizon of 6 h: a repeat within it is known, and renews it; two horizons after the last one the occurrence is new.
+// C13 and the dedup horizon of the policy: a repeat within it is known, and renews it; one horizon and one span of two hours after the last one the
+// occurrence is new.
 async fn a_closed_storm_holds_its_occurrences(ledger: &dyn Ledger) {
-    let key = Key::another();
-    ledger.hold(key.key, Some(7), &[1], now(0)).await.unwrap();
-    let opens = async |at: i64| {
-        let batch = [(key.key, vec![key.signal(&[(1, true)])])];
-        match ledger.merge(&batch, now(at)).await.unwrap().remove(0) {
-            Merge::NotOpen { opens, .. } => opens[0],
-            other => panic!("no storm is open: {other:?}"),
-        }
-    };
     let hour = 3600;
-    for repeat in 1..5 {
-        assert!(!opens(6 * hour * repeat).await, "repeat {repeat}");
+    for horizon in [2, 6, 24] {
+        let key = Key::another();
+        let dedup_horizon = SignedDuration::from_hours(horizon);
+        ledger.hold(key.key, Some(7), &[1], Moment { now: now(0), horizon: dedup_horizon }).await.unwrap();
+        let opens = async |at: i64| {
+            let batch = [(key.key, vec![Observation { dedup_horizon, ..key.signal(&[(1, true)]) }])];
+            match ledger.merge(&batch, now(at)).await.unwrap().remove(0) {
+                Merge::NotOpen { opens, .. } => opens[0],
+                other => panic!("no storm is open: {other:?}"),
+            }
+        };
+        for repeat in 1..5 {
+            assert!(!opens(horizon * hour * repeat).await, "repeat {repeat} at a horizon of {horizon} h");
+        }
+        assert!(opens((horizon * 5 + 2) * hour + 1).await, "after a horizon of {horizon} h");
     }
-    assert!(opens((6 * 4 + 12) * hour + 1).await);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use proptest::test_runner::TestRunner;
 use stormfold::ledger::Ledger;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::metrics::Metrics;
-use stormfold::storm::{Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
 use tokio::sync::Notify;
 
 use crate::redis_server::RedisServer;
@@ -57,6 +57,7 @@ impl Key {
             missing_labels: Vec::new(),
             resource_version: None,
             told: false,
+            dedup_horizon: DEDUP_HORIZON,
             told_to_wait: None,
             receipt: None,
         }
