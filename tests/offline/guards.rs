@@ -34,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("storm", &["api"]),
     ("api", &[]),
     ("ledger", &["storm", "metrics"]),
-    ("runtime", &["ledger", "metrics"]),
+    ("runtime", &["api", "ledger", "metrics"]),
     ("metrics", &[]),
     ("policies", &["api", "storm", "runtime", "metrics"]),
     ("publish", &["api", "storm", "ledger", "runtime", "metrics", "policies"]),

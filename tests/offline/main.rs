@@ -17,6 +17,7 @@ mod closing;
 mod faults;
 mod guards;
 mod ingesting;
+mod leading;
 mod ledger;
 mod pacing;
 mod press;
