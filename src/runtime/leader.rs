@@ -47,14 +47,6 @@ struct Seen {
     at: Instant,
 }
 
-/// What became of a try.
-enum Try {
-    /// We hold it.
-    Held(Lease),
-    /// Somebody else does, or took it a moment ago.
-    Others,
-}
-
 impl Election {
     /// A candidate for the Lease of the installation in `namespace`.
     pub fn new(client: Client, namespace: &str, identity: String, clock: Clock) -> Self {
@@ -68,28 +60,29 @@ impl Election {
         loop {
             let began = Instant::now();
             match stop.run_until_cancelled(self.attempt(&mut seen)).await? {
-                Ok(Try::Held(lease)) => {
+                Ok(Some(lease)) => {
                     tracing::info!(identity = self.identity, "this replica leads");
                     return Some(Term { election: self, lease, renewed: began });
                 }
-                Ok(Try::Others) if !waits => {
+                Ok(None) if !waits => {
                     waits = true;
                     tracing::info!(identity = self.identity, "another replica leads: this one stands by");
                 }
-                Ok(Try::Others) => {}
+                Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the Lease cannot be read or written, will be tried again"),
             }
             stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await?;
         }
     }
 
-    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<Try, ApiError> {
+    /// The Lease, if it is ours now; `None`: somebody else holds it, or was faster.
+    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, ApiError> {
         let Some(lease) = bounded("get", self.api.get_opt(LEASE)).await? else {
             let new = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
                 spec: Some(self.claim(None)),
             };
-            return Ok(race("create", self.api.create(&params(), &new)).await?.map_or(Try::Others, Try::Held));
+            return race("create", self.api.create(&params(), &new)).await;
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         let changed = seen.as_ref().is_none_or(|seen| seen.version != version);
@@ -102,10 +95,10 @@ impl Election {
             Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
         let expired = seen.as_ref().is_some_and(|seen| seen.at.elapsed() >= good_for);
         if !holder.is_empty() && holder != self.identity && !expired {
-            return Ok(Try::Others);
+            return Ok(None);
         }
         let claimed = Lease { spec: Some(self.claim(Some(&spec))), ..lease };
-        Ok(race("replace", self.api.replace(LEASE, &params(), &claimed)).await?.map_or(Try::Others, Try::Held))
+        race("replace", self.api.replace(LEASE, &params(), &claimed)).await
     }
 
     fn claim(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
