@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Pages};
+use crate::gateway::{self, Creator, Gateway, GatewaySettings, Places};
 use crate::ingest::Ingest;
 use crate::ingest::receipt::{Board, write_receipts};
 use crate::ledger::memory::MemoryLedger;
@@ -43,7 +44,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         .context("no way to reach a cluster: set KUBECONFIG, or run in a pod with a ServiceAccount")?;
     let api_server = config.cluster_url.to_string();
     config.read_timeout = Some(READ_TIMEOUT);
-    let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+    let client = Client::try_from(config.clone()).context("the kubeconfig cannot be used")?;
     let listener = TcpListener::bind(settings.admin_listen)
         .await
         .with_context(|| format!("cannot listen on --admin-listen {}", settings.admin_listen))?;
@@ -55,8 +56,13 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         namespaces = ?settings.namespaces(),
         "stormfold starts"
     );
-    let mut loops = JoinSet::new();
-    start(&settings, &client, listener, &mut loops, &stop);
+    let (mut loops, metrics) = (JoinSet::new(), Metrics::default());
+    #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
+    let clock = Clock::new(Timestamp::now);
+    if let Some(gateway) = settings.gateway() {
+        start_gateway(&gateway, &settings, config, (&metrics, &clock), &mut loops, &stop).await?;
+    }
+    start(&settings, &client, listener, (metrics, clock), &mut loops, &stop);
     let ended_early = tokio::select! {
         // Told to stop, the loops end, too: that is not early.
         biased;
@@ -86,17 +92,15 @@ fn start(
     settings: &RunSettings,
     client: &Client,
     listener: TcpListener,
+    (metrics, clock): (Metrics, Clock),
     loops: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
-    let metrics = Metrics::default();
     let readiness = Readiness::default();
     let rewatch = Arc::new(Notify::new());
     let watch = |resource| watch(resource, settings, &readiness, &metrics);
     let signals = watch(WatchedResource::Signals);
     let objects = watch(WatchedResource::RemediationRequests);
-    #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
-    let clock = Clock::new(Timestamp::now);
     let ledger: Arc<dyn Ledger> = match settings.redis() {
         None => Arc::new(MemoryLedger::default()),
         Some(redis) => {
@@ -149,6 +153,32 @@ fn start(
     loops.spawn(watch_projections(client.clone(), objects, projections, requests.clone(), stop.clone()));
     loops.spawn(queue.run(publisher, requests, stop.clone()));
     loops.spawn(ingest.run(client.clone(), signals, stop.clone()));
+}
+
+/// Takes webhooks, whatever else this process does.
+async fn start_gateway(
+    gateway: &GatewaySettings,
+    settings: &RunSettings,
+    mut config: Config,
+    (metrics, clock): (&Metrics, &Clock),
+    loops: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let own = gateway.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let places = Places::new(&own, settings.namespaces());
+    // The sender of a webhook tries again, and waits for the answer meanwhile.
+    config.default_retry = false;
+    let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+    let listener = TcpListener::bind(gateway.listen)
+        .await
+        .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
+    let address = listener.local_addr().context("the gateway's socket has no address")?;
+    tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");
+    let creator = Creator::new(client, places, metrics.gateway.clone());
+    let gateway =
+        Gateway::open(gateway, creator, clock.clone(), metrics.gateway.clone()).map_err(anyhow::Error::msg)?;
+    loops.spawn(gateway::serve(listener, gateway, stop.clone()));
+    Ok(())
 }
 
 /// Looks at the server of the ledger, and is not ready while it must not be used.

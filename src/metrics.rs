@@ -1,5 +1,6 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
+mod gateway;
 mod ledger;
 mod server;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalPlace, StoreResult};
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
 
@@ -161,6 +163,7 @@ pub struct Metrics {
     pub watch_failures: Family<WatchLabels, Counter>,
     pub failures: Family<FailureLabels, Counter>,
     pub ledger: LedgerMetrics,
+    pub gateway: GatewayMetrics,
 }
 
 impl Default for Metrics {
@@ -189,6 +192,7 @@ impl Default for Metrics {
             publish_seconds.clone(),
         );
         let ledger = LedgerMetrics::register(&mut registry);
+        let gateway = GatewayMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             signals,
@@ -202,6 +206,7 @@ impl Default for Metrics {
             watch_failures,
             failures,
             ledger,
+            gateway,
         }
     }
 }

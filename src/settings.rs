@@ -1,5 +1,6 @@
 //! Flags and environment: read here, checked here, and nowhere else (but RUST_LOG, which belongs to the log filter).
 
+mod gateway;
 mod redis;
 
 use std::net::SocketAddr;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+pub use gateway::GatewayFlags;
 pub use redis::RedisFlags;
 
+use crate::gateway::GatewaySettings;
 use crate::ledger::redis::RedisSettings;
 use crate::storm::Policy;
 use crate::storm::resource::is_dns_label;
@@ -79,6 +82,9 @@ pub struct RunSettings {
     /// How logs are written; RUST_LOG chooses what.
     #[arg(long, env = "STORMFOLD_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Where Alertmanager's webhooks are taken.
+    #[command(flatten)]
+    gateway: GatewayFlags,
     /// What the built-in policy says about the end of a storm.
     #[command(flatten)]
     pub timers: PolicyTimers,
@@ -110,12 +116,18 @@ impl RunSettings {
                 "--max-age {max_age:#} is not longer than --quiet-period {quiet_period:#}: no storm could end as Quiet"
             ));
         }
+        self.gateway.validate()?;
         self.redis().map_or(Ok(()), |redis| redis.validate())
     }
 
     /// Where Redis is, when it keeps the ledger.
     pub fn redis(&self) -> Option<RedisSettings> {
         self.redis.settings().filter(|_| self.ledger == LedgerKind::Redis)
+    }
+
+    /// The gateway, when it is wanted.
+    pub fn gateway(&self) -> Option<GatewaySettings> {
+        self.gateway.settings()
     }
 
     /// The namespaces to watch; none: all. An empty name is none, so that a template with an optional value may leave it empty.

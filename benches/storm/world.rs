@@ -15,6 +15,7 @@ use super::process::Process;
 pub struct World {
     pub client: Client,
     /// The API server, when it runs on this machine and `cluster with` told where its process id is.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub api_server: Option<Process>,
     namespaces: Mutex<Vec<String>>,
 }

@@ -66,6 +66,7 @@ pub fn intake(signal: &Signal, policy: &Policy, key: &DigestKey) -> Result<Obser
         signal: Arc::new(reference),
         severity: spec.severity.into(),
         resolvable: spec.resolvable,
+        incomplete: spec.incomplete,
         first_seen,
         last_seen,
         reports,

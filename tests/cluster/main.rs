@@ -12,12 +12,18 @@
 #![allow(clippy::disallowed_methods, reason = "how much to test, and on what, is told by the environment")]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+#[path = "../support/alertmanager.rs"]
+mod alertmanager;
 mod bad_input;
 mod bounds;
 mod counting;
 mod crd_request;
 mod crd_signal;
 mod forwarder;
+mod gateway;
+mod gateway_alertmanager;
+#[path = "../support/http.rs"]
+mod http;
 mod life;
 mod operator;
 mod outage;
@@ -27,4 +33,5 @@ mod restart;
 mod running;
 mod signals;
 mod wait;
+mod webhook;
 mod world;

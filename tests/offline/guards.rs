@@ -30,7 +30,7 @@ fn the_crds_folder_is_what_the_program_prints() {
 }
 
 // Room → the rooms whose types it may name. Its own are always allowed.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("storm", &["api"]),
     ("api", &[]),
     ("ledger", &["storm", "metrics"]),
@@ -38,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("metrics", &[]),
     ("publish", &["api", "storm", "ledger", "runtime", "metrics"]),
     ("ingest", &["api", "storm", "ledger", "runtime", "metrics", "publish"]),
+    ("gateway", &["api", "storm", "runtime", "metrics"]),
     ("admin", &["runtime", "metrics", "publish"]),
 ];
 
