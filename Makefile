@@ -11,7 +11,7 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger cluster-up cluster-down ci nextest cargo-deny histories outage redis
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger bench-gateway cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -25,10 +25,11 @@ demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest redis build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
+test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage)/)"'
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage)/)" \
+	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
 test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
@@ -70,10 +71,17 @@ bench-storm: ## Measure storms on a real API server; a wrong count fails, a miss
 bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)
 
+bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API and the API server alone
+	cargo bench --bench gateway --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench gateway'
+
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 
 redis:
 	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
+
+alertmanager:
+	@command -v prometheus-alertmanager >/dev/null || { echo 'prometheus-alertmanager is missing: apt-get install prometheus-alertmanager, or link the alertmanager of a release under that name' >&2; exit 1; }
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

@@ -98,6 +98,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         opening: opening.clone(),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: second(occurrences.start),
         last_seen: second(occurrences.end.saturating_sub(1)),
         reports: occurrences.map(report).collect(),

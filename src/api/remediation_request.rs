@@ -146,6 +146,9 @@ pub struct StormStatus {
     /// True when affectedResources does not name all of them.
     #[serde(default)]
     pub truncated: bool,
+    /// True when a source left occurrences out of a report: there are more than are counted here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// The highest severity seen.
     pub severity: Severity,
     /// When the first occurrence began.

@@ -84,6 +84,10 @@ pub struct SignalSpec {
     #[serde(default)]
     pub resolvable: bool,
 
+    /// True when the source left occurrences out of this report, as Alertmanager does with max_alerts. The storm shows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+
     /// The occurrences, one item each: the shape for people and controllers. At most 500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500), extend("x-kubernetes-list-type" = "atomic"))]

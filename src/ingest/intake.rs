@@ -89,6 +89,7 @@ pub fn intake(
         signal: Arc::new(reference),
         severity,
         resolvable: spec.resolvable,
+        incomplete: spec.incomplete,
         first_seen,
         last_seen,
         reports,

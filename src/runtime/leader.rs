@@ -59,7 +59,7 @@ impl Election {
         let mut waits = false;
         loop {
             let began = Instant::now();
-            match stop.run_until_cancelled(self.attempt(&mut seen)).await? {
+            match stop.run_until_cancelled(Box::pin(self.attempt(&mut seen))).await? {
                 Ok(Some(lease)) => {
                     tracing::info!(identity = self.identity, "this replica leads");
                     return Some(Term { election: self, lease, renewed: began });
@@ -130,7 +130,7 @@ impl Term<'_> {
             tokio::time::sleep(RENEW_EVERY).await;
             let began = Instant::now();
             let deadline = self.renewed + RENEW_DEADLINE;
-            match tokio::time::timeout_at(deadline, self.renew(self.election.clock.now())).await {
+            match tokio::time::timeout_at(deadline, Box::pin(self.renew(self.election.clock.now()))).await {
                 Ok(Ok(Some(lease))) => (self.lease, self.renewed) = (lease, began),
                 Ok(Ok(None)) => return "another replica has taken the Lease".to_owned(),
                 Ok(Err(error)) if Instant::now() >= deadline => return error.to_string(),

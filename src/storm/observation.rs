@@ -38,6 +38,8 @@ pub struct Observation {
     pub severity: Severity,
     /// Whether its source reports ends.
     pub resolvable: bool,
+    /// Whether its source left occurrences out.
+    pub incomplete: bool,
     /// The earliest start among its occurrences; whole seconds.
     pub first_seen: Timestamp,
     /// The latest report among its occurrences; whole seconds.

@@ -22,7 +22,7 @@ use super::wait::{LIMIT, eventually};
 use super::world::World;
 
 /// Runs the program to its end: exit code and standard error.
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stormfold"));
     command.args(arguments).env_clear().envs(environment.iter().copied()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await.expect("the program ends").unwrap();

@@ -15,6 +15,7 @@ mod bounds;
 mod closing;
 
 mod faults;
+mod gateway;
 mod guards;
 mod ingesting;
 mod leading;

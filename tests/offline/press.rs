@@ -67,6 +67,7 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         opening: Arc::new(opening),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: at(seconds),
         last_seen: at(seconds),
         reports: vec![Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) }],

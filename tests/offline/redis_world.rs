@@ -94,6 +94,7 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         opening: Arc::new(opening),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: now(),
         last_seen: now(),
         reports: reports.iter().map(report).collect(),

@@ -41,6 +41,7 @@ struct Staged {
     last_seen: Option<i64>,
     severity: Option<i64>,
     resolvable: bool,
+    incomplete: bool,
     counter: Option<i64>,
     published: bool,
     dirty_since: Option<i64>,
@@ -180,9 +181,10 @@ impl RedisLedger {
             last_seen: register(6)?,
             severity: register(7)?,
             resolvable: register(8)? == Some(1),
-            counter: register(9)?,
-            published: register(10)?.is_some(),
-            dirty_since: register(11)?,
+            incomplete: register(9)? == Some(1),
+            counter: register(10)?,
+            published: register(11)?.is_some(),
+            dirty_since: register(12)?,
         }))
     }
 
@@ -198,6 +200,7 @@ impl RedisLedger {
                 first_seen: time(-staged.negated_first_seen?)?,
                 last_seen: time(staged.last_seen?)?,
                 severity: Severity::from_rank(staged.severity?),
+                incomplete: staged.incomplete,
             })
         })();
         // A mark that no storm ever has: what was not read to the end is not what can be closed, nor all that is dirty.

@@ -26,6 +26,7 @@ pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: S
         opening: Arc::new(opening),
         severity,
         resolvable: false,
+        incomplete: false,
         first_seen: Timestamp::from_second(seconds.0).unwrap(),
         last_seen: Timestamp::from_second(seconds.1).unwrap(),
         reports,

@@ -48,6 +48,7 @@ impl Key {
             opening: Arc::new(self.opening()),
             severity: Severity::from_rank(first % 4),
             resolvable: first % 5 == 0,
+            incomplete: first % 7 == 0,
             first_seen: now(100 - first % 13),
             last_seen: now(200 + first % 17),
             reports: reports.iter().map(report).collect(),
