@@ -35,7 +35,7 @@ test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
 
 histories: nextest redis ## Play HISTORIES=100000 random histories of each kind against both ledgers
-	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --profile histories -E 'test(/^ledger::(contract|histories)/)'
+	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --cargo-profile histories --profile histories --test offline -E 'test(/^ledger::(contract|histories)/)'
 
 outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way, and print how long each recovery takes
 	cargo nextest run --no-run

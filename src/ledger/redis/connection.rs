@@ -222,10 +222,21 @@ impl Connection {
                 Ok(live)
             }
             Err(error) => {
+                let error = self.about(error);
                 self.say_lost(&mut link, &error);
                 link.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    /// The error, with the address that was tried: `/readyz` shows no more than its words.
+    fn about(&self, error: LedgerError) -> LedgerError {
+        let about = |words: String| format!("Redis at {}: {words}", self.settings.address());
+        match error {
+            LedgerError::Unavailable(words) => LedgerError::Unavailable(about(words)),
+            LedgerError::Refused(words) => LedgerError::Refused(about(words)),
+            other @ (LedgerError::Full(_) | LedgerError::Lost(_)) => other,
         }
     }
 

@@ -9,7 +9,7 @@ use stormfold::ledger::{Closing, Ledger, Merge, Snapshot};
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::{Epoch, Observation, Severity, StormId};
 
-use super::{Key, block_on, histories, now, redis_ledger};
+use super::{Key, empty, histories, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 /// One step of a history.
@@ -220,16 +220,19 @@ const REDIS_HISTORIES: u32 = 150;
 // A1, A2, A3, A6, A11, A27, C1, C18.
 #[test]
 fn the_memory_ledger_equals_the_model_in_random_histories() {
-    histories(MEMORY_HISTORIES, &prop::collection::vec(step(), 1..60), |history| {
-        block_on(play(&MemoryLedger::default(), history));
+    let steps = prop::collection::vec(step(), 1..60);
+    histories(MEMORY_HISTORIES, &steps, async || (), &async |(), history| {
+        play(&MemoryLedger::default(), history).await;
     });
 }
 
-// The same for Redis: all histories on one server, each with keys of its own.
+// The same for Redis: all histories on one server.
 #[test]
 fn the_redis_ledger_equals_the_model_in_random_histories() {
     let server = RedisServer::start(&[]);
-    histories(REDIS_HISTORIES, &prop::collection::vec(step(), 1..60), |history| {
-        block_on(async { play(redis_ledger(&server).await.as_ref(), history).await });
+    let steps = prop::collection::vec(step(), 1..60);
+    histories(REDIS_HISTORIES, &steps, async || redis_ledger(&server).await, &async |ledger, history| {
+        empty(&server, &[ledger]).await;
+        play(ledger.as_ref(), history).await;
     });
 }

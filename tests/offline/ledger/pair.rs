@@ -9,7 +9,7 @@ use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::{Digest, Epoch, Observation, StormId, StormMetadata};
 
 use super::histories::{Reports, Step};
-use super::{Key, now, redis_ledger};
+use super::{Key, empty, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 /// A Signal that was merged.
@@ -48,14 +48,16 @@ pub(super) struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    pub(super) async fn new(server: &'a RedisServer, ends: bool) -> Self {
+    /// With two processes that have done nothing yet.
+    pub(super) async fn new(server: &'a RedisServer, redis: [Arc<RedisLedger>; 2], ends: bool) -> Self {
         // A history that failed may have left it full.
         server.command("CONFIG SET maxmemory 0").unwrap();
+        empty(server, &redis.each_ref()).await;
         Self {
             key: Key::another(),
             server,
             memory: MemoryLedger::default(),
-            redis: [redis_ledger(server).await, redis_ledger(server).await],
+            redis,
             at: 0,
             open: None,
             deleted: Vec::new(),
