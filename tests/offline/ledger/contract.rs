@@ -80,7 +80,8 @@ impl Model {
     fn signal(&self, reports: &[(i64, bool)]) -> Observation {
         let signal = self.key.signal(reports);
         let (first_seen, last_seen) = (now(5), now(9));
-        Observation { first_seen, last_seen, severity: Severity::Warning, resolvable: false, ..signal }
+        let (severity, resolvable, incomplete) = (Severity::Warning, false, false);
+        Observation { first_seen, last_seen, severity, resolvable, incomplete, ..signal }
     }
 
     /// Delivers a Signal as ingest does: merge; open when something fires anew; merge again.
