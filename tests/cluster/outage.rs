@@ -16,6 +16,9 @@ use super::world::{World, facts};
 
 const ALERTS: [&str; 3] = ["Disk", "Memory", "Cpu"];
 
+/// At most one Signal in this time: what a long outage leaves must have its receipts within the patience of a test.
+const PACE: Duration = Duration::from_millis(15);
+
 /// How long each outage lasts: long enough for calls to fail in every phase, and for a storm to be published in between.
 fn outage() -> Duration {
     let seconds = std::env::var("OUTAGE_SECONDS").map_or(2, |seconds| seconds.parse().expect("whole seconds"));
@@ -52,8 +55,9 @@ impl Scene {
         let stop = Arc::new(AtomicBool::new(false));
         let (signals, stopped) = (self.world.signals(), stop.clone());
         let load = tokio::spawn(async move {
-            let mut written = 0;
+            let (mut written, mut pace) = (0, tokio::time::interval(PACE));
             while !stopped.load(Ordering::Relaxed) {
+                pace.tick().await;
                 let signal = firing(ALERTS[written % 3], written / 3);
                 signals
                     .create(&kube::api::PostParams::default(), &signal)
