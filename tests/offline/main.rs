@@ -20,6 +20,7 @@ mod ingesting;
 mod ledger;
 mod pacing;
 mod press;
+mod protocol;
 mod publishing;
 mod receipts;
 mod redis_connection;
