@@ -79,7 +79,7 @@ impl Ours {
         let merges = self.ledger.merge(batches, generator::second(0)).await?;
         for (merge, batch) in merges.iter().zip(batches) {
             let expected: Vec<usize> = batch.1.iter().map(|observation| observation.reports.len()).collect();
-            if *merge != (Merge::Joined { epoch: START, new: expected }) {
+            if *merge != (Merge::Joined { epoch: START, new: expected, held: Vec::new(), last: None }) {
                 return Err(LedgerError::Refused(format!("WRONG COUNT: {merge:?}")));
             }
         }

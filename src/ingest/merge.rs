@@ -35,28 +35,33 @@ pub(super) struct Merger {
 /// Observations that wait for the end of a list, by Signal: a list that is begun again brings them again.
 pub(super) type Waiting = HashMap<Arc<SignalRef>, Observation>;
 
-/// Who holds the occurrences of a Signal that has a receipt.
-enum Holder {
-    /// Nobody, or a storm that takes more: merge it.
-    Open,
-    /// A closed storm, and its epoch where that can still be told.
-    Closed(Option<Epoch>),
-}
-
 impl Merger {
-    /// Merges all that is pending. While `listing`, what would open a storm moves to `waiting`: a repeat can be listed before the
-    /// Signal whose receipt says that a closed storm holds it.
+    /// Merges all that is pending. While `listing`, what would open a storm, or what a closed storm may hold, moves to `waiting`: a
+    /// repeat can be listed before the Signal whose receipt says that a closed storm holds it.
     pub(super) async fn merge(
         &self,
         pending: &mut Vec<Observation>,
-        waiting: Option<&mut Waiting>,
+        mut waiting: Option<&mut Waiting>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
-        self.hold_what_closed_storms_hold(pending, now).await?;
-        let mut batches: Vec<(StormKey, Vec<Observation>)> = group(std::mem::take(pending)).into_iter().collect();
-        let result = self.merge_batches(&mut batches, waiting, now).await;
-        pending.extend(batches.into_iter().flat_map(|(_, observations)| observations));
-        result
+        // More than once only if a storm that receipts name ended meanwhile.
+        while !pending.is_empty() {
+            self.hold_what_closed_storms_hold(pending, now).await?;
+            if let Some(waiting) = &mut waiting {
+                let waits = pending.extract_if(.., |observation| self.has_closed(observation.key));
+                waiting.extend(waits.map(|observation| (observation.signal.clone(), observation)));
+            }
+            let mut batches: Vec<(StormKey, Vec<Observation>)> = group(std::mem::take(pending)).into_iter().collect();
+            let result = self.merge_batches(&mut batches, waiting.as_deref_mut(), now).await;
+            pending.extend(batches.into_iter().flat_map(|(_, observations)| observations));
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Whether this key has closed storms, which hold what their Signals' receipts say.
+    fn has_closed(&self, key: StormKey) -> bool {
+        self.projections.of_key(key).iter().any(|object| !is_open(object) && !is_superseded(object))
     }
 
     /// Batches that are done are empty afterwards, whether or not another one failed. A storm that cannot be opened does not
@@ -67,11 +72,12 @@ impl Merger {
         mut waiting: Option<&mut Waiting>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
+        let joining = self.board.joining().await;
         let outcomes = self.ledger.merge(batches, now).await?;
         let mut to_open = Vec::new();
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
-                Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new),
+                Merge::Joined { .. } => self.joined(batch, outcome),
                 Merge::NotOpen { opens, last } => {
                     let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
                     match &mut waiting {
@@ -83,6 +89,7 @@ impl Merger {
                 }
             }
         }
+        drop(joining);
         // All of them, even when one fails: keys have nothing to do with each other.
         let opened: Vec<Result<(), IngestError>> =
             futures::stream::iter(to_open).buffer_unordered(OPENINGS).collect().await;
@@ -90,6 +97,7 @@ impl Merger {
     }
 
     /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew.
+    /// The batch stays as it is when a storm that one of its receipts names has ended: then what it held is not for another one.
     async fn open_and_merge(
         &self,
         batch: &mut (StormKey, Vec<Observation>),
@@ -105,10 +113,14 @@ impl Merger {
                 return self.nothing_opens(batch, last, now).await;
             };
             self.opener.open(batch.0, &opening, last, now).await?;
+            if batch.1.iter().any(|observation| self.held_by(observation).is_some()) {
+                return Ok(());
+            }
             // The storm may have closed since: then nothing counted, and the next epoch takes it.
+            let _joining = self.board.joining().await;
             match self.ledger.merge(std::slice::from_ref(batch), now).await?.pop() {
-                Some(Merge::Joined { epoch, new }) => {
-                    self.joined(batch.0, &std::mem::take(&mut batch.1), epoch, &new);
+                Some(joined @ Merge::Joined { .. }) => {
+                    self.joined(batch, joined);
                     return Ok(());
                 }
                 Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
@@ -129,22 +141,40 @@ impl Merger {
             self.ledger.note_resolved(batch.0, &resolved, now).await?;
         }
         for observation in std::mem::take(&mut batch.1) {
-            self.count(&observation, 0);
             let holds = observation.reports.iter().any(|report| report.firing);
-            let storm = last.filter(|_| holds).map(|epoch| storm_name(&observation.opening.pattern, epoch));
-            // Listed again, it has what it would be told.
-            if !observation.told {
-                self.board.write_now(receipt(&observation, storm, 0));
-            }
+            self.known(&observation, last.filter(|_| holds));
         }
         Ok(())
     }
 
-    fn joined(&self, key: StormKey, observations: &[Observation], epoch: Epoch, new: &[usize]) {
-        let id = StormId { key, epoch };
+    /// Nothing of this Signal joins a storm. `last`: of the storms that hold it, the last.
+    fn known(&self, observation: &Observation, last: Option<Epoch>) {
+        self.count(observation, 0);
+        // Listed again, it has what it would be told.
+        if observation.told {
+            return;
+        }
+        match last {
+            Some(epoch) => {
+                let name = storm_name(&observation.opening.pattern, epoch);
+                let id = StormId { key: observation.key, epoch };
+                self.board.write_for(id, receipt(observation, Some(name), 0));
+            }
+            None => self.board.write_now(receipt(observation, None, 0)),
+        }
+    }
+
+    fn joined(&self, (key, observations): &mut (StormKey, Vec<Observation>), joined: Merge) {
+        let Merge::Joined { epoch, new, held, last } = joined else { return };
+        let observations = std::mem::take(observations);
+        let id = StormId { key: *key, epoch };
         let mut receipts = Vec::with_capacity(observations.len());
-        for (observation, new) in observations.iter().zip(new) {
+        for (index, (observation, new)) in observations.iter().zip(&new).enumerate() {
             self.opener.openings.offer(id, &observation.opening);
+            if held.get(index) == Some(&true) {
+                self.known(observation, last);
+                continue;
+            }
             self.count(observation, *new);
             let name = storm_name(&observation.opening.pattern, epoch);
             if observation.receipt.as_deref() != Some(name.as_str()) {
@@ -178,8 +208,7 @@ impl Merger {
         self.look_up_unknown_holders(pending).await?;
         let mut held: HashMap<(StormKey, Option<Epoch>), Vec<usize>> = HashMap::new();
         for (index, observation) in pending.iter().enumerate() {
-            let Some(name) = &observation.receipt else { continue };
-            if let Holder::Closed(epoch) = self.holder(observation.key, name) {
+            if let Some(epoch) = self.held_by(observation) {
                 held.entry((observation.key, epoch)).or_default().push(index);
             }
         }
@@ -216,12 +245,14 @@ impl Merger {
         Ok(())
     }
 
-    fn holder(&self, key: StormKey, name: &str) -> Holder {
-        match self.object(key, name) {
-            Some(object) if is_open(&object) || is_superseded(&object) => Holder::Open,
-            Some(object) => Holder::Closed(Some(object.spec.epoch)),
+    /// The closed storm that holds this Signal's occurrences, and its epoch where that can still be told. `None`: nobody holds
+    /// them, or a storm that takes more.
+    fn held_by(&self, observation: &Observation) -> Option<Option<Epoch>> {
+        match self.object(observation.key, observation.receipt.as_deref()?) {
+            Some(object) if is_open(&object) || is_superseded(&object) => None,
+            Some(object) => Some(Some(object.spec.epoch)),
             // Deleted by hand: what it held counts as handled (invariant 8).
-            None => Holder::Closed(None),
+            None => Some(None),
         }
     }
 

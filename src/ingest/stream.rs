@@ -18,7 +18,7 @@ use super::merge::{Merger, Waiting};
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Memory};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Apply, Listed, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
@@ -77,6 +77,8 @@ struct Listing {
     waiting: HashMap<usize, Waiting>,
     /// How many lists were begun before this one.
     number: u64,
+    /// Whether the ledger may have lost something before it, and nobody has looked at what it has of storms that are over.
+    lost: bool,
 }
 
 impl Ingest {
@@ -89,13 +91,18 @@ impl Ingest {
         let mut number = 0;
         while !stop.is_cancelled() {
             self.listed.send_replace(None);
-            let Some(key) = self.begin(&stop).await else { return };
+            let Some((key, memory)) = self.begin(&stop).await else { return };
             let policy = self.policy.clone();
             let mut chunks = watch
                 .events::<Guarded<Signal>>(&client)
                 .map(move |event| arrive(event, &policy, &key))
                 .ready_chunks(CHUNK);
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), waiting: HashMap::new(), number };
+            let mut listing = Listing {
+                incomplete: (0..watch.parts()).collect(),
+                waiting: HashMap::new(),
+                number,
+                lost: memory != Memory::Kept,
+            };
             number += 1;
             loop {
                 tokio::select! {
@@ -201,12 +208,13 @@ impl Ingest {
         }
     }
 
-    async fn list_is_complete(&self, watch: &Watch, listing: &Listing) {
+    async fn list_is_complete(&self, watch: &Watch, listing: &mut Listing) {
         self.listed.send_replace(Some(listing.number));
         watch.gate.open();
         self.ledger_gate.open();
-        // Runs that waited for the list.
-        for id in self.projections.open() {
+        // Runs that waited for the list. A ledger that fell back may hold storms open that are over.
+        let all = std::mem::take(&mut listing.lost);
+        for id in if all { self.projections.all() } else { self.projections.open() } {
             self.requests.now(id);
         }
         match self.ledger.dirty().await {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stormfold::api::RemediationRequest;
@@ -110,6 +111,7 @@ impl Slips {
     }
 }
 
+#[async_trait]
 impl Receipts for Slips {
     fn claim(&self, _: StormId) {
         self.note("claim");
@@ -119,9 +121,13 @@ impl Receipts for Slips {
     }
     fn hurry(&self, _: StormId) {}
 
-    fn abandon(&self, _: StormId) {
+    fn abandon(&self, _: StormId) -> bool {
         self.note("abandon");
+        false
     }
+
+    async fn joined(&self) {}
+
     fn owed(&self, _: StormId) -> usize {
         self.owed.load(Ordering::Relaxed)
     }

@@ -22,6 +22,14 @@ pub(super) struct Look {
     pub(super) held: bool,
 }
 
+/// What closed storms of a key hold of a batch.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) uids: HashSet<Digest>,
+    /// The last closed epoch.
+    pub(super) last: Option<Epoch>,
+}
+
 impl RedisLedger {
     /// Asks the server about the keys whose open storm this process does not know; gives the last closed epoch of those without one.
     pub(super) async fn look_at_unknown(
@@ -66,7 +74,7 @@ impl RedisLedger {
     }
 
     /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
-    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HashSet<Digest>>, LedgerError> {
+    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Held>, LedgerError> {
         let mut asked = Vec::new();
         for (index, (key, observations)) in batches.iter().enumerate() {
             if self.known.target(*key).is_none_or(|target| target.held) {
@@ -74,32 +82,31 @@ impl RedisLedger {
                 asked.extend(uids.chunks(MAX_REPORTS).map(|uids| (index, *key, uids.to_vec())));
             }
         }
-        let mut held: Vec<HashSet<Digest>> = batches.iter().map(|_| HashSet::new()).collect();
+        let mut held: Vec<Held> = batches.iter().map(|_| Held::default()).collect();
         for asked in asked.chunks(PIPELINE) {
             for ((index, ..), met) in asked.iter().zip(self.meet(asked, now).await?) {
-                held[*index].extend(met);
+                held[*index].uids.extend(met.uids);
+                held[*index].last = met.last;
             }
         }
         Ok(held)
     }
 
-    async fn meet(
-        &self,
-        asked: &[(usize, StormKey, Vec<Digest>)],
-        now: Timestamp,
-    ) -> Result<Vec<Vec<Digest>>, LedgerError> {
+    async fn meet(&self, asked: &[(usize, StormKey, Vec<Digest>)], now: Timestamp) -> Result<Vec<Held>, LedgerError> {
         let bucket = bucket(now);
         let mut pipeline = redis::pipe();
         for (_, key, uids) in asked {
             for bucket in [bucket, bucket - 1] {
                 pipeline.cmd("SMISMEMBER").arg(self.names(*key)?.held(bucket)).arg(uids);
             }
+            pipeline.cmd("ZSCORE").arg(self.names(*key)?.last()).arg("m");
         }
         let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
         let (mut met, mut renewals) = (Vec::with_capacity(asked.len()), redis::pipe());
         for (index, (_, key, uids)) in asked.iter().enumerate() {
             let (current, before): (Vec<bool>, Vec<bool>) =
-                (read(&replies, 2 * index)?, read(&replies, 2 * index + 1)?);
+                (read(&replies, 3 * index)?, read(&replies, 3 * index + 1)?);
+            let last = read::<Option<f64>>(&replies, 3 * index + 2)?.map(whole);
             let uids = uids.iter().copied().zip(current.into_iter().zip(before));
             let renewed: Vec<Digest> =
                 uids.clone().filter(|(_, met)| *met == (false, true)).map(|(uid, _)| uid).collect();
@@ -108,7 +115,8 @@ impl RedisLedger {
                 add_members(&mut renewals, &held, &renewed);
                 renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(bucket));
             }
-            met.push(uids.filter(|(_, (current, before))| *current || *before).map(|(uid, _)| uid).collect());
+            let uids = uids.filter(|(_, (current, before))| *current || *before).map(|(uid, _)| uid).collect();
+            met.push(Held { uids, last });
         }
         if !renewals.is_empty() {
             self.connection.send(LedgerOperation::Hold, &renewals).await?;

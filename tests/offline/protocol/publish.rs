@@ -13,19 +13,21 @@ use super::world::{Call, Context, Mutation, Object, Reply};
 /// A run under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    wrote: bool,
+    pub wrote: bool,
     /// After a conflict, it decides once more at once.
-    again: bool,
+    pub again: bool,
+    /// A `begin` came after the snapshot.
+    pub outdated: bool,
     /// Of this storm; while its older sibling is looked at, of that one.
-    view: View,
+    pub view: View,
     older: Option<Epoch>,
-    at: At,
+    pub at: At,
     pub call: Call,
 }
 
 /// A snapshot, as far as it goes here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum View {
+pub enum View {
     Unread,
     Open { alerts: Option<u8>, published: bool, mark: Mark },
     Closed { facts: Option<(Option<u8>, CloseReason)> },
@@ -34,7 +36,7 @@ enum View {
 
 /// The call that a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum At {
+pub enum At {
     OpenEpoch,
     Page(Option<Epoch>),
     Strays(View),
@@ -49,7 +51,9 @@ enum At {
     AdoptLookClosed(Epoch),
     AdoptPublished,
     Apply(Option<CloseReason>),
-    Ack { wrote: bool },
+    Ack {
+        wrote: bool,
+    },
     Close,
     Settle,
     SettleStrays,
@@ -58,11 +62,21 @@ enum At {
 }
 
 impl Run {
+    pub fn is_outdated(&mut self) {
+        self.outdated = true;
+    }
+
     /// Whether the call belongs to a call of the ledger that an earlier one began.
     pub fn is_within_pipeline(&self) -> bool {
         matches!(
             self.at,
-            At::Page(_) | At::Stage | At::Strays(_) | At::AdoptLook(_) | At::AdoptLookClosed(_) | At::SettleStrays | At::Drop
+            At::Page(_)
+                | At::Stage
+                | At::Strays(_)
+                | At::AdoptLook(_)
+                | At::AdoptLookClosed(_)
+                | At::SettleStrays
+                | At::Drop
         )
     }
 }
@@ -109,25 +123,28 @@ impl Replica {
     }
 
     /// A turn of the loop in `run`.
-    fn next_step(&mut self, epoch: Epoch, wrote: bool, again: bool, context: Context<'_>) {
+    pub fn next_step(&mut self, epoch: Epoch, wrote: bool, again: bool, context: Context<'_>) {
         if !context.rules.has(Mutation::ClaimAfterSnapshot) {
             self.claim(epoch);
         }
         let call = self.redis(Cmd::OpenEpoch);
-        self.runs.insert(epoch, Run { wrote, again, view: View::Unread, older: None, at: At::OpenEpoch, call });
+        self.runs.insert(
+            epoch,
+            Run { wrote, again, outdated: false, view: View::Unread, older: None, at: At::OpenEpoch, call },
+        );
     }
 
-    fn run_asks(&mut self, epoch: Epoch, run: Run, at: At, cmd: Cmd) {
+    pub fn run_asks(&mut self, epoch: Epoch, run: Run, at: At, cmd: Cmd) {
         let call = self.redis(cmd);
         self.run_waits(epoch, run, at, call);
     }
 
-    fn run_waits(&mut self, epoch: Epoch, run: Run, at: At, call: Call) {
+    pub fn run_waits(&mut self, epoch: Epoch, run: Run, at: At, call: Call) {
         self.runs.insert(epoch, Run { at, call, ..run });
     }
 
     /// The run is over, and the storm is due again: shortly, after the interval, or after a back-off.
-    fn due_again(&mut self, epoch: Epoch) {
+    pub fn due_again(&mut self, epoch: Epoch) {
         self.queue.insert(epoch);
     }
 
@@ -197,7 +214,7 @@ impl Replica {
     }
 
     /// Nobody can say whether the storm has what these receipts are about: their Signals are merged again.
-    fn let_go(&mut self, epoch: Epoch, context: Context<'_>) {
+    pub fn let_go(&mut self, epoch: Epoch, context: Context<'_>) {
         if self.abandon(epoch) {
             self.ask_rewatch(context);
         }
@@ -256,6 +273,7 @@ impl Replica {
             }
         };
         if let View::Open { alerts, .. } = &run.view
+            && (projection != Projection::Closed || context.rules.has(Mutation::ClosedAreRebuilt))
             && self.is_behind(epoch, alerts.unwrap_or_default(), context)
         {
             return;
@@ -265,6 +283,7 @@ impl Replica {
         let shown = object.is_some_and(|object| object.shown.is_some());
         let waits = match decision {
             Decision::Close(_) => !context.rules.has(Mutation::CloseBeforeListed),
+            Decision::WriteClosed(..) => !context.rules.has(Mutation::EndsBeforeListed),
             Decision::Write(..) | Decision::Keep(_) => shown,
             _ => false,
         };
@@ -275,151 +294,5 @@ impl Replica {
             return self.due_again(epoch);
         }
         self.carry_out(epoch, run, decision, context);
-    }
-
-    fn carry_out(&mut self, epoch: Epoch, run: Run, decision: Decision, context: Context<'_>) {
-        let alerts = |metadata: &StormMetadata| u8::try_from(metadata.alert_count).unwrap();
-        match decision {
-            Decision::Create if !self.openings.contains(&epoch) => {
-                self.ask_rewatch(context);
-                self.due_again(epoch);
-            }
-            Decision::Create => self.run_waits(epoch, run, At::Create, Call::Create(epoch)),
-            Decision::Adopt => {
-                self.openings.insert(epoch);
-                self.run_asks(epoch, run, At::Adopt, Cmd::Open(epoch));
-            }
-            Decision::Write(_, facts) => self.apply(epoch, run, alerts(&facts), None),
-            Decision::Keep(_) => self.acknowledge(epoch, run, false, context),
-            Decision::Close(reason) => {
-                let View::Open { alerts, mark, .. } = run.view.clone() else { unreachable!("only an open storm is closed") };
-                self.run_asks(epoch, run, At::Close, Cmd::Close(epoch, mark, alerts, reason));
-            }
-            Decision::WriteClosed(reason, facts) => {
-                if matches!(run.view, View::Closed { facts: Some(_) }) || context.rules.has(Mutation::ReceiptsOfTheUnknown) {
-                    self.release(epoch);
-                } else {
-                    self.let_go(epoch, context);
-                }
-                if self.owes(epoch) {
-                    return self.due_again(epoch);
-                }
-                self.apply(epoch, run, alerts(&facts), Some(reason));
-            }
-            Decision::Drop(_) => {
-                self.gone(epoch);
-                self.run_asks(epoch, run, At::DropCounter, Cmd::Counter);
-            }
-            Decision::Settled => self.run_asks(epoch, run, At::Settle, Cmd::DropFacts(epoch)),
-            Decision::Forget => panic!("storm {epoch} is forgotten, and nobody deleted it"),
-        }
-    }
-
-    fn apply(&mut self, epoch: Epoch, run: Run, alerts: u8, ending: Option<CloseReason>) {
-        let from = self.cache[&epoch];
-        self.run_waits(epoch, run, At::Apply(ending), Call::Apply { epoch, from, alerts, ending });
-    }
-
-    fn acknowledge(&mut self, epoch: Epoch, run: Run, wrote: bool, context: Context<'_>) {
-        match run.view.clone() {
-            View::Open { alerts, mark, .. } => {
-                // `Known::acknowledges`.
-                if let Some(known) = &mut self.known {
-                    known.marked = false;
-                }
-                let cmd = Cmd::Ack(epoch, mark, alerts.unwrap_or_default());
-                self.run_asks(epoch, run, At::Ack { wrote }, cmd);
-            }
-            // A closed storm has nothing to acknowledge.
-            _ => {
-                self.release(epoch);
-                self.next_step(epoch, true, run.again, context);
-            }
-        }
-    }
-
-    /// The rest of `carry_out`: what its calls answer.
-    fn carried_out(&mut self, epoch: Epoch, run: Run, reply: Reply, context: Context<'_>) {
-        let (wrote, again) = (run.wrote, run.again);
-        match (run.at.clone(), reply) {
-            (At::Create, Reply::AlreadyExists) => self.run_waits(epoch, run, At::ReadExisting, Call::Get(epoch)),
-            (At::Create | At::ReadExisting, Reply::Object(Some(object))) => {
-                self.put(epoch, object);
-                self.next_step(epoch, wrote, again, context);
-            }
-            (At::Adopt, Reply::Redis(Answer::Epoch(None))) => self.next_step(epoch, wrote, again, context),
-            (At::Adopt, Reply::Redis(Answer::Epoch(Some(open)))) => {
-                self.run_asks(epoch, run, At::AdoptLook(open), Cmd::OpenEpoch);
-            }
-            (At::AdoptLook(open), _) => self.run_asks(epoch, run, At::AdoptLookClosed(open), Cmd::LookClosed),
-            (At::AdoptLookClosed(open), Reply::Redis(Answer::Closed { held, .. })) => {
-                self.opened(open, held);
-                if open == epoch {
-                    return self.run_asks(epoch, run, At::AdoptPublished, Cmd::Published(epoch));
-                }
-                // Another storm of this key is open in the ledger: whichever is younger will see that it is superseded.
-                self.queue.insert(open);
-                self.due_again(epoch);
-            }
-            (At::AdoptPublished, _) => self.next_step(epoch, wrote, again, context),
-            (At::Apply(ending), Reply::Object(Some(object))) => {
-                self.put(epoch, object);
-                match ending {
-                    None => self.acknowledge(epoch, run, true, context),
-                    Some(_) => self.run_asks(epoch, run, At::Settle, Cmd::DropFacts(epoch)),
-                }
-            }
-            (At::Ack { wrote: true }, _) => {
-                self.release(epoch);
-                self.next_step(epoch, true, again, context);
-            }
-            // The next ending is far away.
-            (At::Ack { wrote: false }, _) => self.release(epoch),
-            (At::Close, Reply::Redis(Answer::Flag(true))) => {
-                self.gone(epoch);
-                self.next_step(epoch, wrote, again, context);
-            }
-            (At::Close, _) => self.due_again(epoch),
-            (At::Settle, _) => {
-                let cmd = Cmd::Remove { storm: epoch, epoch, counter: None };
-                self.run_asks(epoch, run, At::SettleStrays, cmd);
-            }
-            (At::SettleStrays, _) => {
-                if !matches!(run.view, View::Open { .. }) {
-                    self.settled(epoch, context);
-                }
-            }
-            (At::DropCounter, Reply::Redis(Answer::Counter(open))) => {
-                match open.filter(|(open, _)| *open == epoch) {
-                    Some((_, counter)) => {
-                        let cmd = Cmd::Remove { storm: epoch, epoch, counter: Some(counter) };
-                        self.run_asks(epoch, run, At::Drop, cmd);
-                    }
-                    None => self.dropped(epoch, &run, context),
-                }
-            }
-            (At::Drop, Reply::Redis(Answer::Flag(true))) => self.dropped(epoch, &run, context),
-            (At::Drop, _) => self.run_asks(epoch, run, At::DropCounter, Cmd::Counter),
-            (at, reply) => panic!("{at:?} got {reply:?}"),
-        }
-    }
-
-    /// `Publisher::drop_storm` after the ledger did it.
-    fn dropped(&mut self, epoch: Epoch, run: &Run, context: Context<'_>) {
-        self.abandon(epoch);
-        self.queue.extend(self.older_open(epoch));
-        self.ask_rewatch(context);
-        self.next_step(epoch, run.wrote, run.again, context);
-    }
-
-    /// `Publisher::settled`.
-    fn settled(&mut self, epoch: Epoch, context: Context<'_>) {
-        if context.rules.has(Mutation::ReceiptsOfTheUnknown) {
-            self.release(epoch);
-        } else {
-            self.let_go(epoch, context);
-        }
-        self.openings.remove(&epoch);
-        self.behind.remove(&epoch);
     }
 }

@@ -93,7 +93,11 @@ pub enum Cmd {
     MarkDirty(Epoch),
     Registers(Epoch),
     /// `remove.lua` for the keys of `storm`, with its two other arguments.
-    Remove { storm: Epoch, epoch: Epoch, counter: Option<u8> },
+    Remove {
+        storm: Epoch,
+        epoch: Epoch,
+        counter: Option<u8>,
+    },
     /// `open.lua`.
     Open(Epoch),
     /// `SADD c`, `EXPIREAT c`, `ZADD l` with its expiry, of `RedisLedger::hold`.
@@ -126,10 +130,20 @@ pub enum Answer {
     Epoch(Option<Epoch>),
     /// The incarnation.
     Life(Life),
-    Closed { last: Option<Epoch>, held: bool },
-    Met { held: Uids, last: Option<Epoch> },
+    Closed {
+        last: Option<Epoch>,
+        held: bool,
+    },
+    Met {
+        held: Uids,
+        last: Option<Epoch>,
+    },
     Wiped,
-    Page { last: Option<Epoch>, facts: Option<(Option<u8>, CloseReason)>, strays: bool },
+    Page {
+        last: Option<Epoch>,
+        facts: Option<(Option<u8>, CloseReason)>,
+        strays: bool,
+    },
     Staged(Option<Staged>),
     Counter(Option<(Epoch, u8)>),
     Marks(Vec<(Life, Epoch)>),

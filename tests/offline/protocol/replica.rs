@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stormfold::storm::decide::CloseReason;
+
 use super::ingest::Ingest;
 use super::publish::Run;
 use super::redis::{Cmd, Epoch, Life};
@@ -110,10 +112,9 @@ impl Replica {
         Self { up: true, ingest, listing: false, listed: true, server, life, ..Self::down() }
     }
 
-    /// A call to Redis, made now: with the names of the last `begin`. It reaches whichever server is meant by the time that it is sent:
-    /// a pipeline whose connection breaks is sent again on the next one.
+    /// A call to Redis, made now: to the server and with the names of the last `begin`.
     pub fn redis(&self, cmd: Cmd) -> Call {
-        Call::Redis(self.life.unwrap_or_default(), cmd)
+        Call::Redis(self.server, self.life.unwrap_or_default(), cmd)
     }
 
     /// `Projections::put`: a watch that lags behind cannot bring back less.
@@ -126,6 +127,12 @@ impl Replica {
 
     pub fn adoptable(&self) -> bool {
         self.cache.values().any(Object::is_open)
+    }
+
+    /// Whether closed storms may hold what is listed later.
+    pub fn has_closed(&self) -> bool {
+        let holds = |object: &Object| !object.is_open() && object.closed != Some(CloseReason::Superseded);
+        self.cache.values().any(holds)
     }
 
     pub fn older_open(&self, epoch: Epoch) -> Option<Epoch> {

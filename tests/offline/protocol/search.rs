@@ -62,6 +62,7 @@ pub fn search(rules: &Rules) -> Found {
         let at_rest = !steps.iter().any(|step| step.is_of_the_system());
         let wrong = world.violated.map(str::to_owned).or_else(|| world.at_rest(rules).filter(|_| at_rest));
         if let Some(wrong) = wrong {
+            found.states = reached.from.len();
             found.wrong = Some(reached.trace(rules, at, &wrong));
             break;
         }
@@ -85,7 +86,10 @@ pub fn search(rules: &Rules) -> Found {
                 reached.backwards.push((index, at));
             }
         }
-        if std::env::var("PROGRESS").is_ok() && found.steps % 1_000_000 < 2 { eprintln!("{} states, {} waiting", reached.from.len(), frontier.len()); }
+        if reached.from.len() > rules.most_states {
+            found.states = reached.from.len();
+            return found;
+        }
         assert!(reached.from.len() < MOST_STATES, "the search does not end");
     }
     found.states = reached.from.len();

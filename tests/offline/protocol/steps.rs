@@ -220,7 +220,7 @@ impl World {
                 replica.queue.insert(epoch);
             }
             Step::WriteReceipt(r, signal, receipt) => {
-                world.exec(&Call::WriteReceipt(signal, receipt), None, rules);
+                world.exec(&Call::WriteReceipt(signal, receipt), rules);
                 let replica = &mut world.replicas[usize::from(r)];
                 let ready = receipt.and_then(|epoch| replica.board.remove(&(signal, epoch)));
                 if ready.is_none() {
@@ -262,22 +262,21 @@ impl World {
     /// A call ends.
     fn call(&mut self, r: usize, task: Task, fate: Fate, context: Context<'_>) {
         let call = self.replicas[r].call(task).unwrap();
-        let begun = self.replicas[r].server;
         let reply = match fate {
-            Fate::Answered => self.exec(&call, begun, context.rules),
+            Fate::Answered => self.exec(&call, context.rules),
             Fate::SentTwice => {
                 self.left.lost_replies -= 1;
-                self.exec(&call, begun, context.rules);
-                self.exec(&call, begun, context.rules)
+                self.exec(&call, context.rules);
+                self.exec(&call, context.rules)
             }
             Fate::ReplyLost => {
                 self.left.lost_replies -= 1;
-                self.exec(&call, begun, context.rules);
+                self.exec(&call, context.rules);
                 Reply::Failed
             }
             Fate::Late | Fate::LateOfTheDead => {
                 self.left.late_effects -= 1;
-                self.late.push((begun, call));
+                self.late.push(call);
                 Reply::Failed
             }
         };
@@ -329,18 +328,17 @@ impl World {
                 self.replace_redis(saved);
             }
             Step::ArriveLate(index) => {
-                let (begun, call) = self.late.remove(usize::from(index));
-                self.exec(&call, begun, rules);
+                let call = self.late.remove(usize::from(index));
+                self.exec(&call, rules);
             }
             other => unreachable!("{other:?}"),
         }
     }
 
-    /// Another server takes the place of this one; what was on its way to the old one never arrives.
+    /// Another server takes the place of this one.
     fn replace_redis(&mut self, data: super::redis::Data) {
         self.redis.server += 1;
         self.redis.data = data;
-        self.late.retain(|(_, call)| !matches!(call, Call::Redis(..)));
     }
 
     /// A step in words, for a trace.
@@ -349,7 +347,7 @@ impl World {
             Step::Call(r, task, _) => {
                 self.replicas[usize::from(r)].call(task).map(|call| format!("{call:?}")).unwrap_or_default()
             }
-            Step::ArriveLate(index) => format!("{:?}", self.late[usize::from(index)].1),
+            Step::ArriveLate(index) => format!("{:?}", self.late[usize::from(index)]),
             _ => String::new(),
         };
         format!("{:?} {told}", step.renamed(name))

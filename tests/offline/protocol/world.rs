@@ -47,6 +47,16 @@ pub enum Mutation {
     EmptyStormsStay,
     /// After a loss of the ledger, only open objects are looked at.
     ClosedAreNotLookedAt,
+    /// A ledger that knows less of a storm is rebuilt first, also when the storm is over.
+    ClosedAreRebuilt,
+    /// What was read before a `begin` is acted on after it.
+    OldSnapshots,
+    /// The end of a storm is written before the list of Signals is complete.
+    EndsBeforeListed,
+    /// The end of a storm is written although a merge has had its effect and its receipts are not on the board.
+    EndsDuringJoin,
+    /// The end of a storm does not wait for the receipts of Signals that it holds.
+    EndsBeforeHeldAreTold,
     /// While Signals are listed, those of a key with an open storm join it, whatever closed storms hold.
     JoinsWhileListed,
 }
@@ -86,6 +96,7 @@ pub struct Rules {
     /// The commands of one pipeline run one by one, with anything in between; else together.
     pub command_by_command: bool,
     pub mutation: Option<Mutation>,
+    pub most_states: usize,
 }
 
 impl Rules {
@@ -121,8 +132,8 @@ impl Object {
 /// A call to a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// With the names of this incarnation.
-    Redis(Life, Cmd),
+    /// To this server, with the names of this incarnation.
+    Redis(Option<u8>, Life, Cmd),
     /// `Connection::begin`: which Redis is there.
     Connect,
     ListSignals,
@@ -131,7 +142,12 @@ pub enum Call {
     Get(Epoch),
     Create(Epoch),
     /// `Apply::status`: made from this object.
-    Apply { epoch: Epoch, from: Object, alerts: u8, ending: Option<CloseReason> },
+    Apply {
+        epoch: Epoch,
+        from: Object,
+        alerts: u8,
+        ending: Option<CloseReason>,
+    },
     WriteReceipt(Sig, Receipt),
 }
 
@@ -165,7 +181,7 @@ pub struct World {
     pub objects: BTreeMap<Epoch, Object>,
     pub replicas: Vec<Replica>,
     /// Calls on their way whose caller waits no longer.
-    pub late: Vec<(Option<u8>, Call)>,
+    pub late: Vec<Call>,
     pub left: Budget,
     /// What must never happen, and did.
     pub violated: Option<&'static str>,
@@ -190,11 +206,11 @@ impl World {
         }
     }
 
-    /// One atomic step of a server. `begun`: the Redis that the caller means.
-    pub fn exec(&mut self, call: &Call, begun: Option<u8>, rules: &Rules) -> Reply {
+    /// One atomic step of a server.
+    pub fn exec(&mut self, call: &Call, rules: &Rules) -> Reply {
         match *call {
-            Call::Redis(..) if begun != Some(self.redis.server) => Reply::Lost,
-            Call::Redis(life, ref cmd) => Reply::Redis(self.redis.exec(life, cmd, rules)),
+            Call::Redis(server, ..) if server != Some(self.redis.server) => Reply::Lost,
+            Call::Redis(_, life, ref cmd) => Reply::Redis(self.redis.exec(life, cmd, rules)),
             Call::Connect => Reply::Server(self.redis.server),
             Call::ListSignals => Reply::Signals(self.signals.iter().map(|(s, receipt)| (*s, *receipt)).collect()),
             Call::Find => Reply::Objects(self.objects.clone()),
