@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot, Version};
+use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot, Version, wholly_held};
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::merge::{News, StormSets};
 use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata};
@@ -142,7 +142,9 @@ impl KeyRecord {
             storm.unpublished.extend(news.iter().flat_map(|news| &news.fired).map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
-        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect() }
+        let held = wholly_held(observations, is_held);
+        let last = self.last_closed.filter(|_| !held.is_empty());
+        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect(), held, last }
     }
 
     /// Takes the open storm out if it is the one of this epoch.

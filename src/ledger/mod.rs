@@ -64,6 +64,13 @@ pub enum Memory {
     Empty,
 }
 
+/// Which observations closed storms hold as a whole; empty when none.
+fn wholly_held(observations: &[Observation], is_held: impl Fn(&Digest) -> bool) -> Vec<bool> {
+    let whole = |o: &Observation| !o.reports.is_empty() && o.reports.iter().all(|report| is_held(&report.uid));
+    let held: Vec<bool> = observations.iter().map(whole).collect();
+    if held.contains(&true) { held } else { Vec::new() }
+}
+
 /// Tells one state of a storm from any other state of it. What is in it is the ledger's own business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
@@ -75,6 +82,8 @@ pub struct Version {
     names: usize,
     /// How many names were published before it, from a start that no two storms share.
     counter: i64,
+    /// How often the ledger had begun: what was read before a loss says nothing of what is there after it.
+    begun: u64,
 }
 
 /// What became of the observations of one key.
@@ -86,6 +95,10 @@ pub enum Merge {
         epoch: Epoch,
         /// For each observation, in order, how many of its reports were new.
         new: Vec<usize>,
+        /// For each observation whether closed storms hold all of it, so that nothing of it is in this storm. Empty: none is.
+        held: Vec<bool>,
+        /// The epoch of the last storm that the ledger closed, where something is held.
+        last: Option<Epoch>,
     },
     /// No storm of this key is open, and nothing was counted.
     NotOpen {

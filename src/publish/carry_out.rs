@@ -40,7 +40,7 @@ impl Publisher {
                 Closing::Closed => Ok(Step::Again),
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
-            Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, now).await,
+            Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, snapshot, now).await,
             Decision::Forget => self.forget(id, now).await,
             Decision::Drop(reason) => self.drop_storm(id, reason).await,
             Decision::Settled => {
@@ -136,9 +136,17 @@ impl Publisher {
         id: StormId,
         reason: CloseReason,
         facts: &StormMetadata,
+        snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Step, PublishError> {
-        self.receipts.release(id);
+        // What has joined is shown by now, if it is known how the storm ended.
+        self.receipts.joined().await;
+        self.receipts.claim(id);
+        if matches!(snapshot.view, LedgerView::Closed { reason: Some(_), .. }) {
+            self.receipts.release(id);
+        } else {
+            self.let_go(id);
+        }
         if self.receipts.owed(id) > 0 {
             self.receipts.hurry(id);
             // A Signal without a receipt would open a successor after a restart: receipts come before the end.
@@ -195,6 +203,7 @@ impl Publisher {
             self.rewatch.notify_one();
         }
         forgotten?;
+        self.receipts.release(id);
         Ok(self.settled(id))
     }
 
@@ -215,8 +224,16 @@ impl Publisher {
         Moment { now, horizon: self.policy(id).dedup_horizon }
     }
 
+    /// Nobody can say any more whether the storm had what these receipts are about. The ledger can: their Signals are read again.
+    fn let_go(&self, id: StormId) {
+        if self.receipts.abandon(id) {
+            tracing::info!(storm = ?id, "a storm is over, and receipts were still owed: the Signals are read again");
+            self.rewatch.notify_one();
+        }
+    }
+
     fn settled(&self, id: StormId) -> Step {
-        self.receipts.release(id);
+        self.let_go(id);
         self.openings.remove(id);
         self.behind.remove(id);
         Step::End(Next::Done)

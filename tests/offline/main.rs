@@ -22,6 +22,7 @@ mod leading;
 mod ledger;
 mod pacing;
 mod press;
+mod protocol;
 mod publishing;
 mod receipts;
 mod redis_connection;

@@ -1,9 +1,10 @@
 //! A publisher at a scripted API server, with everything around it in the hand of the test.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stormfold::api::RemediationRequest;
@@ -106,6 +107,8 @@ pub fn get(id: StormId) -> Expected {
 pub struct Slips {
     calls: Mutex<Vec<&'static str>>,
     pub owed: AtomicUsize,
+    /// What is owed has not been shown by any object.
+    pub unpublished: AtomicBool,
 }
 
 impl Slips {
@@ -118,6 +121,7 @@ impl Slips {
     }
 }
 
+#[async_trait]
 impl Receipts for Slips {
     fn claim(&self, _: StormId) {
         self.note("claim");
@@ -127,9 +131,13 @@ impl Receipts for Slips {
     }
     fn hurry(&self, _: StormId) {}
 
-    fn abandon(&self, _: StormId) {
+    fn abandon(&self, _: StormId) -> bool {
         self.note("abandon");
+        self.unpublished.swap(false, Ordering::Relaxed)
     }
+
+    async fn joined(&self) {}
+
     fn owed(&self, _: StormId) -> usize {
         self.owed.load(Ordering::Relaxed)
     }

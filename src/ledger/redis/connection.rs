@@ -127,6 +127,7 @@ impl Connection {
         as_begun: bool,
     ) -> Result<Vec<Reply>, LedgerError> {
         let mut live = self.live().await?;
+        let first = live.server.clone();
         let mut repeated = false;
         loop {
             if as_begun {
@@ -154,6 +155,11 @@ impl Connection {
             }
             repeated = true;
             live = self.live().await?;
+            // Even if somebody began with the other server meanwhile: this call was made of what the first one said.
+            if as_begun && live.server != first {
+                self.compare(&live.server)?;
+                return Err(lost());
+            }
         }
     }
 

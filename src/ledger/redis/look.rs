@@ -22,6 +22,14 @@ pub(super) struct Look {
     pub(super) held: bool,
 }
 
+/// What closed storms of a key hold of a batch.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) uids: HashSet<Digest>,
+    /// The last closed epoch.
+    pub(super) last: Option<Epoch>,
+}
+
 impl RedisLedger {
     /// Asks the server about the keys whose open storm this process does not know; gives the last closed epoch of those without one.
     pub(super) async fn look_at_unknown(
@@ -69,7 +77,7 @@ impl RedisLedger {
     }
 
     /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
-    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HashSet<Digest>>, LedgerError> {
+    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Held>, LedgerError> {
         let mut asked = Vec::new();
         for (index, (key, observations)) in batches.iter().enumerate() {
             if self.known.target(*key).is_none_or(|target| target.held) {
@@ -79,21 +87,23 @@ impl RedisLedger {
                 asked.extend(uids.chunks(MAX_REPORTS).map(|uids| Asked { index, key, uids: uids.to_vec(), at }));
             }
         }
-        let mut held: Vec<HashSet<Digest>> = batches.iter().map(|_| HashSet::new()).collect();
+        let mut held: Vec<Held> = batches.iter().map(|_| Held::default()).collect();
         for asked in asked.chunks(PIPELINE) {
             for (asked, met) in asked.iter().zip(self.meet(asked).await?) {
-                held[asked.index].extend(met);
+                held[asked.index].uids.extend(met.uids);
+                held[asked.index].last = met.last;
             }
         }
         Ok(held)
     }
 
-    async fn meet(&self, asked: &[Asked]) -> Result<Vec<Vec<Digest>>, LedgerError> {
+    async fn meet(&self, asked: &[Asked]) -> Result<Vec<Held>, LedgerError> {
         let mut pipeline = redis::pipe();
         for Asked { key, uids, at, .. } in asked {
             for back in 0..=spans(at.horizon) {
                 pipeline.cmd("SMISMEMBER").arg(self.names(*key)?.held(bucket(at.now) - back)).arg(uids);
             }
+            pipeline.cmd("ZSCORE").arg(self.names(*key)?.last()).arg("m");
         }
         let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
         let (mut met, mut renewals) = (Vec::with_capacity(asked.len()), redis::pipe());
@@ -106,7 +116,8 @@ impl RedisLedger {
                 earlier.iter_mut().zip(span).for_each(|(met, in_span)| *met |= in_span);
                 next = index;
             }
-            next += 1;
+            let last = read::<Option<f64>>(&replies, next + 1)?.map(whole);
+            next += 2;
             let uids = uids.iter().copied().zip(current.into_iter().zip(earlier));
             let renewed: Vec<Digest> =
                 uids.clone().filter(|(_, met)| *met == (false, true)).map(|(uid, _)| uid).collect();
@@ -115,7 +126,8 @@ impl RedisLedger {
                 add_members(&mut renewals, &held, &renewed);
                 renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(*at));
             }
-            met.push(uids.filter(|(_, (current, earlier))| *current || *earlier).map(|(uid, _)| uid).collect());
+            let uids = uids.filter(|(_, (current, earlier))| *current || *earlier).map(|(uid, _)| uid).collect();
+            met.push(Held { uids, last });
         }
         if !renewals.is_empty() {
             self.connection.send(LedgerOperation::Hold, &renewals).await?;

@@ -54,6 +54,8 @@ pub struct RedisLedger {
 struct Life {
     incarnation: Arc<str>,
     digests: DigestKey,
+    /// How many there were before.
+    number: u64,
 }
 
 impl RedisLedger {
@@ -143,9 +145,13 @@ impl Ledger for RedisLedger {
         let (incarnation, made) = self.read_incarnation().await?;
         let digests = digest_key(&incarnation)?;
         self.known.forget_all();
-        let life = Life { incarnation: incarnation.into(), digests };
-        let before = self.life.lock().unwrap_or_else(PoisonError::into_inner).replace(life.clone());
-        let wiped = made || before.is_some_and(|before| before.incarnation != life.incarnation);
+        let incarnation: Arc<str> = incarnation.into();
+        let before = {
+            let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = life.as_ref().map_or(0, |before| before.number + 1);
+            life.replace(Life { incarnation: incarnation.clone(), digests, number })
+        };
+        let wiped = made || before.is_some_and(|before| before.incarnation != incarnation);
         let memory = match (wiped, another_server) {
             (true, _) => Memory::Empty,
             (false, true) => Memory::Doubtful,
@@ -159,7 +165,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
-        let open = self.open_storm(id).await?;
+        let open = self.open_storm(id, now).await?;
         let Some(epoch) = open else { return Ok(None) };
         let held = self.look(&[id.key], now).await?.pop().is_some_and(|look| look.held);
         let names = Arc::new(self.storm_names(StormId { key: id.key, epoch })?);
