@@ -108,9 +108,8 @@ impl Scene {
         assert_eq!(self.operator.get("/livez").await.unwrap().0, 200, "an outage of Redis is not the operator's death");
     }
 
-    /// Ends the load and waits for the exact counts.
-    async fn recovers(mut self) {
-        let back = Instant::now();
+    /// Ends the load and waits for the exact counts. `back`: when Redis could be used again.
+    async fn recovers(mut self, back: Instant) {
         let (stop, load) = self.load.take().unwrap();
         stop.store(true, Ordering::Relaxed);
         let written = load.await.unwrap();
@@ -145,7 +144,7 @@ async fn redis_is_killed_and_starts_again_with_its_data() {
     scene.redis.kill();
     scene.wait_for_the_outage().await;
     scene.redis.start_again();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
@@ -154,9 +153,10 @@ async fn redis_is_killed_and_starts_again_empty() {
     scene.redis.kill();
     scene.wait_for_the_outage().await;
     scene.redis.start_again();
+    let back = Instant::now();
     let note = scene.world.event("LedgerRebuilt").await;
     assert!(note.contains("has lost this storm"), "{note}");
-    scene.recovers().await;
+    scene.recovers(back).await;
 }
 
 #[tokio::test]
@@ -165,15 +165,16 @@ async fn redis_sleeps_and_wakes_up() {
     scene.redis.signal("STOP");
     scene.wait_for_the_outage().await;
     scene.redis.signal("CONT");
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
 async fn redis_is_wiped_by_hand() {
     let scene = Scene::new("wiped", &[]).await;
     scene.redis.command("FLUSHALL").unwrap();
+    let back = Instant::now();
     scene.world.event("LedgerRebuilt").await;
-    scene.recovers().await;
+    scene.recovers(back).await;
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn redis_becomes_a_read_only_replica_and_a_primary_again() {
     scene.redis.command(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).unwrap();
     scene.wait_for_the_outage().await;
     scene.redis.command("REPLICAOF NO ONE").unwrap();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
@@ -194,7 +195,7 @@ async fn redis_is_full_and_gets_room_again() {
     let (_, reason) = scene.operator.get("/readyz").await.unwrap();
     assert!(reason.contains("full"), "{reason}");
     scene.redis.command("CONFIG SET maxmemory 512mb").unwrap();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 // Back to the memory ledger and forward again, with a Redis that remembers how things were before.
