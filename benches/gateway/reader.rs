@@ -14,7 +14,8 @@ const ROUNDS: usize = 15;
 
 /// Measures, and reports.
 pub fn measure(report: &mut Report) -> anyhow::Result<()> {
-    let body = webhook(&(0..ALERTS).map(|n| delivered(&format!("namespace-{}", n % NAMESPACES), n)).collect::<Vec<_>>());
+    let body =
+        webhook(&(0..ALERTS).map(|n| delivered(&format!("namespace-{}", n % NAMESPACES), n)).collect::<Vec<_>>());
     let (rules, now) = (Rules::default(), Timestamp::from_second(1_795_485_465)?);
     let limits = Limits { batch: 500, max_body: 4 << 20, timeout: std::time::Duration::from_secs(10) };
     let mut microseconds = Vec::new();
