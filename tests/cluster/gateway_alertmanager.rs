@@ -223,3 +223,10 @@ async fn what_two_alertmanagers_say_is_what_the_remediation_requests_show() {
     assert!(none.is_empty(), "{none:?}");
     scene.shows("nothing fires", &all, &none).await;
 }
+
+#[test]
+fn alertmanager_takes_the_example_that_we_give() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/examples/alertmanager.yml");
+    let checked = Command::new("amtool").args(["check-config", example]).output().expect("amtool comes with Alertmanager");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}

@@ -43,6 +43,18 @@ async fn stored_is_answered_with_200_and_a_result_for_each_alert() {
     }
 }
 
+// E9: nothing is guessed; the alert counts, and a metric says that it names nothing.
+#[tokio::test]
+async fn an_alert_that_names_no_resource_is_stored_without_one_and_counted() {
+    let world = World::simple().await;
+    let mut body = body(&["prod"]);
+    body["alerts"][0]["labels"] =
+        json!({ "alertname": "Slow", "namespace": "prod", "job": "web", "service": "web", "instance": "10.0.0.1:80" });
+    assert_eq!(world.post(body.to_string().as_bytes()).await.status, 200);
+    assert_eq!(world.api_server.signals()[0].spec.table.as_deref(), Some("firing 2026-11-24T10:00:00Z 1 -\n"));
+    assert_eq!(world.metrics.gateway.without_target.get(), 1);
+}
+
 #[rstest]
 #[case(PATH, JSON, "{", 400, "not the JSON of an Alertmanager webhook")]
 #[case(PATH, JSON, r#"{"version":"3","alerts":[]}"#, 400, "version is")]
