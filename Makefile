@@ -11,7 +11,7 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger bench-gateway bench-policies cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ test: nextest redis alertmanager build ## Run every test: offline ones, and, wit
 
 test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
+
+search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
+	cargo nextest run --cargo-profile histories --profile histories --test offline --run-ignored only -E 'test(/^protocol/)'
 
 histories: nextest redis ## Play HISTORIES=100000 random histories of each kind against both ledgers
 	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --cargo-profile histories --profile histories --test offline -E 'test(/^ledger::(contract|histories)/)'

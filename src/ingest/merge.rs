@@ -57,6 +57,12 @@ pub(super) struct Pools<'a> {
     pub(super) held: &'a mut Held,
 }
 
+/// Who holds the occurrences of a Signal: nobody, or a storm that takes more; or a closed storm, and its epoch where that can still be told.
+enum Holder {
+    Open,
+    Closed(Option<Epoch>),
+}
+
 impl Merger {
     /// Merges all that is pending. While a list is read, what would open a storm, or what a closed storm may hold, waits for its end: a
     /// repeat can be listed before the Signal whose receipt says that a closed storm holds it.
@@ -181,7 +187,7 @@ impl Merger {
             if let Opened::HeldBack(why) = self.opener.open(batch.0, &opening, last, now).await? {
                 return Ok(Some(HeldBatch { key: batch.0, why, observations: std::mem::take(&mut batch.1) }));
             }
-            if batch.1.iter().any(|observation| self.held_by(observation).is_some()) {
+            if batch.1.iter().any(|observation| matches!(self.holder(observation), Holder::Closed(_))) {
                 return Ok(None);
             }
             // The storm may have closed since: then nothing counted, and the next epoch takes it.
@@ -297,7 +303,7 @@ impl Merger {
         self.look_up_unknown_holders(pending).await?;
         let mut held: HashMap<(StormKey, Option<Epoch>), Vec<usize>> = HashMap::new();
         for (index, observation) in pending.iter().enumerate() {
-            if let Some(epoch) = self.held_by(observation) {
+            if let Holder::Closed(epoch) = self.holder(observation) {
                 held.entry((observation.key, epoch)).or_default().push(index);
             }
         }
@@ -335,14 +341,13 @@ impl Merger {
         Ok(())
     }
 
-    /// The closed storm that holds this Signal's occurrences, and its epoch where that can still be told. `None`: nobody holds
-    /// them, or a storm that takes more.
-    fn held_by(&self, observation: &Observation) -> Option<Option<Epoch>> {
-        match self.object(observation.key, observation.receipt.as_deref()?) {
-            Some(object) if is_open(&object) || is_superseded(&object) => None,
-            Some(object) => Some(Some(object.spec.epoch)),
+    fn holder(&self, observation: &Observation) -> Holder {
+        let Some(name) = &observation.receipt else { return Holder::Open };
+        match self.object(observation.key, name) {
+            Some(object) if is_open(&object) || is_superseded(&object) => Holder::Open,
+            Some(object) => Holder::Closed(Some(object.spec.epoch)),
             // Deleted by hand: what it held counts as handled (invariant 8).
-            None => Some(None),
+            None => Holder::Closed(None),
         }
     }
 

@@ -1,4 +1,10 @@
-//! The protocol of opening, merging, publishing, receipts and closing, searched exhaustively.
+//! The protocol of opening, merging, publishing, receipts and closing, searched exhaustively: every order of single Redis and API steps of one
+//! or two replicas, with a bounded number of each fault. In every state where nothing is left to do, counts are exact, the object shows what
+//! the ledger has, at most one object is open, none was reopened or lowered, and no key of a closed storm stays.
+//!
+//! A search of our own: the states are small, and a step that was wrong is best read as the list of steps that led to it. `decide` is the
+//! product's; what Redis and the API server do is restated, each step beside the name of what it mirrors. The mutations show that the search finds what
+//! it is for. `make search` searches what takes minutes.
 
 mod carry_out;
 mod ingest;
@@ -10,92 +16,121 @@ mod search;
 mod steps;
 mod world;
 
-use search::search;
+use rstest::rstest;
+
+use search::{Found, search};
 use world::{Budget, Mutation, Rules};
 
+const NONE: Budget = Budget {
+    outcomes: 0,
+    crashes: 0,
+    lost_replies: 0,
+    late_effects: 0,
+    flushes: 0,
+    wipes: 0,
+    rollbacks: 0,
+    relists: 0,
+    repeats: 0,
+    ticks: 0,
+};
+/// An engine may report its outcome: then the storm ends.
+const END: Budget = Budget { outcomes: 1, ..NONE };
+/// More states than this are not searched: the result says so.
+const MOST: usize = 3_000_000;
+
+/// Signals by the occurrence that each reports; two with one number are a repeat.
 fn rules(signals: &[u8], replicas: u8, budget: Budget) -> Rules {
-    let most = std::env::var("MOST").map_or(3_000_000, |most| most.parse().unwrap());
-    Rules { signals: signals.to_vec(), replicas, budget, command_by_command: false, mutation: None, most_states: most }
+    let signals = signals.to_vec();
+    Rules {
+        signals,
+        replicas,
+        budget,
+        command_by_command: false,
+        mutation: None,
+        most_states: MOST,
+        before: Vec::new(),
+    }
 }
-fn b() -> Budget {
-    Budget { outcomes: 1, ..Budget::default() }
+
+/// Commands of a pipeline one by one, with those of others between them.
+fn fine(rules: Rules) -> Rules {
+    Rules { command_by_command: true, ..rules }
 }
-fn families() -> Vec<(&'static str, Rules)> {
+
+/// Searches, and fails with the steps that led to what is wrong. `floor`: fewer states would mean that nothing was searched.
+fn holds(name: &str, rules: &Rules, floor: usize) {
+    let Found { states, at_rest, steps, wrong } = search(rules);
+    println!("search {name}: {states} states, {at_rest} at rest, {steps} steps");
+    if let Some(wrong) = wrong {
+        panic!("{name}: {wrong}");
+    }
+    assert!(states >= floor && at_rest > 0, "{name}: only {states} states, {at_rest} at rest");
+}
+
+#[rstest]
+#[case::a_repeat(rules(&[1, 2, 1], 1, END), 40_000)]
+#[case::a_lost_reply(rules(&[1, 2], 1, Budget { lost_replies: 1, ..END }), 14_000)]
+#[case::an_effect_that_comes_late(rules(&[1, 2], 1, Budget { late_effects: 1, ..END }), 26_000)]
+#[case::a_late_effect_and_a_crash(rules(&[1], 1, Budget { late_effects: 1, crashes: 1, ..END }), 7_000)]
+#[case::a_flush(rules(&[1], 1, Budget { flushes: 1, ..END }), 12_000)]
+#[case::a_flush_and_a_crash(rules(&[1], 1, Budget { flushes: 1, crashes: 1, ..END }), 40_000)]
+#[case::a_wipe(rules(&[1], 1, Budget { wipes: 1, ..END }), 16_000)]
+#[case::a_wipe_and_a_crash(rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..END }), 47_000)]
+#[case::a_rollback(rules(&[1], 1, Budget { rollbacks: 1, ..END }), 27_000)]
+#[case::a_rollback_and_a_crash(rules(&[1], 1, Budget { rollbacks: 1, crashes: 1, ..END }), 87_000)]
+#[case::two_replicas_and_a_lost_reply(rules(&[1], 2, Budget { lost_replies: 1, ..NONE }), 77_000)]
+fn every_order_of_steps_ends_with_exact_counts_and_one_open_object(#[case] rules: Rules, #[case] floor: usize) {
+    holds("quick", &rules, floor);
+}
+
+#[rstest]
+#[case::a_close_that_ignores_changes(Mutation::CloseIgnoresChanges, rules(&[1, 2], 1, END), "invariant 1")]
+#[case::a_closed_storm_that_holds_nothing(Mutation::CloseHoldsNothing, rules(&[1, 2, 1], 1, END), "invariant 1")]
+#[case::an_apply_without_a_version(Mutation::ApplyWithoutVersion, rules(&[1, 2], 1, Budget { lost_replies: 1, ..END }), "invariant 4")]
+#[case::no_watching_again_after_a_loss(Mutation::NoWatchAgain, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 3")]
+#[case::a_receipt_before_the_publish(Mutation::ReceiptBeforePublish, fine(rules(&[1, 2], 1, Budget { crashes: 1, ..END })), "invariant 1")]
+#[case::a_close_before_the_list_is_read(Mutation::CloseBeforeListed, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 1")]
+fn the_search_finds_what_each_rule_is_there_for(
+    #[case] mutation: Mutation,
+    #[case] rules: Rules,
+    #[case] breaks: &str,
+) {
+    let found = search(&Rules { mutation: Some(mutation), ..rules });
+    let wrong = found.wrong.expect("the search finds it");
+    assert!(wrong.lines().next().is_some_and(|first| first.contains(breaks)), "{wrong}");
+}
+
+/// What takes longer than a test may: two replicas with every fault, and commands one by one.
+fn deep() -> Vec<(&'static str, Rules)> {
     vec![
-        ("1 none", rules(&[1, 2], 1, b())),
-        ("1 repeat", rules(&[1, 2, 1], 1, b())),
-        ("1 fine crash", Rules { command_by_command: true, ..rules(&[1, 2], 1, Budget { crashes: 1, ..b() }) }),
-        ("1 lost", rules(&[1, 2], 1, Budget { lost_replies: 1, ..b() })),
-        ("1 late", rules(&[1, 2], 1, Budget { late_effects: 1, ..b() })),
-        ("1 late crash", rules(&[1], 1, Budget { late_effects: 1, crashes: 1, ..b() })),
-        ("1 flush1", rules(&[1], 1, Budget { flushes: 1, ..b() })),
-        ("1 flush crash 1", rules(&[1], 1, Budget { flushes: 1, crashes: 1, ..b() })),
-        ("1 wipe1", rules(&[1], 1, Budget { wipes: 1, ..b() })),
-        ("1 wipe crash 1", rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..b() })),
-        ("1 rollback1", rules(&[1], 1, Budget { rollbacks: 1, ..b() })),
-        ("1 rollback crash 1", rules(&[1], 1, Budget { rollbacks: 1, crashes: 1, ..b() })),
-        ("1 relist", rules(&[1, 2], 1, Budget { relists: 1, repeats: 1, ..b() })),
-        ("1 flush2", rules(&[1, 2], 1, Budget { flushes: 1, ..b() })),
-        ("1 rollback2", rules(&[1, 2], 1, Budget { rollbacks: 1, ..b() })),
-        ("1 repeat flush", rules(&[1, 2, 1], 1, Budget { flushes: 1, ..b() })),
-        ("2 none", rules(&[1], 2, b())),
-        ("2 fine", Rules { command_by_command: true, ..rules(&[1], 2, Budget { ..Budget::default() }) }),
-        ("2 crash", rules(&[1], 2, Budget { crashes: 1, ..Budget::default() })),
-        ("2 lost", rules(&[1], 2, Budget { lost_replies: 1, ..Budget::default() })),
-        ("2 flush", rules(&[1], 2, Budget { flushes: 1, ..Budget::default() })),
-        ("2 flush tick", rules(&[1], 2, Budget { flushes: 1, ticks: 1, ..Budget::default() })),
-        ("2 rollback", rules(&[1], 2, Budget { rollbacks: 1, ..Budget::default() })),
-        ("2 relist", rules(&[1], 2, Budget { relists: 1, repeats: 1, ..Budget::default() })),
+        ("commands one by one, a crash", fine(rules(&[1, 2], 1, Budget { crashes: 1, ..END }))),
+        ("lists and repeated events", rules(&[1, 2], 1, Budget { relists: 1, repeats: 1, ..END })),
+        ("two Signals and a flush", rules(&[1, 2], 1, Budget { flushes: 1, ..END })),
+        ("two replicas", rules(&[1], 2, END)),
+        ("two replicas, commands one by one", fine(rules(&[1], 2, NONE))),
+        ("two replicas and a crash", rules(&[1], 2, Budget { crashes: 1, ..NONE })),
+        ("two replicas, lists and repeated events", rules(&[1], 2, Budget { relists: 1, repeats: 1, ..NONE })),
     ]
 }
+
 #[test]
-fn all() {
-    for (name, rules) in families() {
-        let start = std::time::Instant::now();
-        let found = search(&rules);
-        eprintln!(
-            "## {name}: {} states, {} at rest, {} steps, {:?} {}",
-            found.states,
-            found.at_rest,
-            found.steps,
-            start.elapsed(),
-            found.wrong.unwrap_or_default()
-        );
+#[ignore = "minutes: make search"]
+fn every_order_of_steps_of_two_replicas_ends_with_exact_counts_and_one_open_object() {
+    for (name, rules) in deep() {
+        holds(name, &rules, 100_000);
     }
 }
-#[test]
-fn mutations() {
-    use Mutation as M;
-    for mutation in [
-        M::MergeIgnoresItsEnd,
-        M::CloseIgnoresChanges,
-        M::CloseHoldsNothing,
-        M::ApplyWithoutVersion,
-        M::NoWatchAgain,
-        M::ReceiptBeforePublish,
-        M::CloseBeforeListed,
-        M::OpenWithoutLook,
-        M::StraysStay,
-        M::ClaimAfterSnapshot,
-        M::ReceiptsOutliveLoss,
-        M::HoldersAreLookedAtOnce,
-        M::ReceiptsOfTheUnknown,
-        M::HeldNamesTheOpen,
-        M::EmptyStormsStay,
-        M::ClosedAreNotLookedAt,
-        M::OldSnapshots,
-        M::EndsBeforeListed,
-        M::EndsDuringJoin,
-        M::EndsBeforeHeldAreTold,
-        M::JoinsWhileListed,
-        M::ClosedAreRebuilt,
-    ] {
-        for (name, rules) in families() {
-            let found = search(&Rules { mutation: Some(mutation), ..rules });
-            if let Some(wrong) = found.wrong {
-                eprintln!("## {mutation:?}: {name} {} states {}", found.states, wrong.lines().next().unwrap());
-                break;
-            }
-        }
-    }
+
+// Too many states to reach the end of: nothing is wrong in those that are searched, the nearest ones first.
+#[rstest]
+#[case::two_signals(rules(&[1, 2], 1, Budget { rollbacks: 1, ..END }))]
+#[case::a_repeat_and_a_flush(rules(&[1, 2, 1], 1, Budget { flushes: 1, ..END }))]
+#[case::two_replicas_and_a_flush(rules(&[1], 2, Budget { flushes: 1, ..NONE }))]
+#[case::two_replicas_a_flush_and_time(rules(&[1], 2, Budget { flushes: 1, ticks: 1, ..NONE }))]
+#[case::two_replicas_and_a_rollback(rules(&[1], 2, Budget { rollbacks: 1, ..NONE }))]
+#[ignore = "minutes: make search"]
+fn nothing_is_wrong_within_three_million_states(#[case] rules: Rules) {
+    let found = search(&rules);
+    println!("search in part: {} states, {} steps", found.states, found.steps);
+    assert_eq!(found.wrong, None);
 }

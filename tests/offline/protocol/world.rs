@@ -6,6 +6,7 @@ use stormfold::storm::decide::CloseReason;
 
 use super::redis::{Answer, Cmd, Data, Epoch, Life, Redis, Uids, count};
 use super::replica::Replica;
+use super::steps::Step;
 
 /// Index of a Signal; also its place in a list, which the API server sorts by name.
 pub type Sig = u8;
@@ -13,6 +14,10 @@ pub type Sig = u8;
 pub type Receipt = Option<Epoch>;
 
 /// A rule of the protocol that is broken on purpose, to see the search find out.
+#[allow(
+    dead_code,
+    reason = "the tests name those that a quick search finds; the others are for whoever asks what a rule is there for"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// A merge does not look at its end whether its storm is still open.
@@ -93,6 +98,8 @@ pub struct Rules {
     pub signals: Vec<Uids>,
     pub replicas: u8,
     pub budget: Budget,
+    /// What has happened before the search begins: after each of these, everything came to rest.
+    pub before: Vec<Step>,
     /// The commands of one pipeline run one by one, with anything in between; else together.
     pub command_by_command: bool,
     pub mutation: Option<Mutation>,
@@ -188,8 +195,20 @@ pub struct World {
 }
 
 impl World {
-    /// Nothing has happened; processes are up, and Redis has its incarnation.
+    /// Where a search begins.
     pub fn new(rules: &Rules) -> Self {
+        let mut world = Self::empty(rules);
+        for step in &rules.before {
+            world = world.after(*step, rules);
+            while let Some(step) = world.steps(rules).into_iter().find(|step| step.is_of_the_system()) {
+                world = world.after(step, rules);
+            }
+        }
+        Self { left: rules.budget, ..world }
+    }
+
+    /// Processes are up, Redis has its incarnation, and nothing has happened.
+    fn empty(rules: &Rules) -> Self {
         let mut redis = Redis::default();
         redis.exec(0, &Cmd::Incarnation, rules);
         let life = redis.data.incarnation.unwrap();
