@@ -209,7 +209,7 @@ async fn receipts_of_what_no_object_shows_are_forgotten_with_the_ledger() {
     office.board.forget_unpublished();
     assert_eq!(office.board.owed(storm()), 1, "the first one is shown, and will be written");
     office.begin();
-    office.expect(vec![write("a")], Duration::from_secs(60)).await;
+    office.expect(vec![write("a")], Duration::from_mins(1)).await;
     office.board.owe(storm(), vec![receipt("b")]);
     assert_eq!(office.board.owed(storm()), 1, "its Signal was read again");
 }
@@ -222,6 +222,6 @@ async fn the_end_of_a_storm_waits_for_the_receipts_of_what_it_holds() {
     office.board.write_for(storm(), receipt("a"));
     assert_eq!(office.board.owed(storm()), 1);
     office.begin();
-    office.expect(vec![write("a")], Duration::from_secs(60)).await;
+    office.expect(vec![write("a")], Duration::from_mins(1)).await;
     assert_eq!(office.board.owed(storm()), 0);
 }

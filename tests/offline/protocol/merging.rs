@@ -113,9 +113,9 @@ impl Replica {
                 return self.merge_ends(&merging, context);
             }
             return if merging.batch.is_empty() {
-                self.merge_ends(&merging, context)
+                self.merge_ends(&merging, context);
             } else {
-                self.look(merging, context)
+                self.look(merging, context);
             };
         };
         let of_holder = merging.batch.iter().filter(|(_, receipt)| self.holder(*receipt) == Some(holder));
@@ -174,7 +174,9 @@ impl Replica {
     pub fn merge_hears(&mut self, mut merging: Merging, reply: Reply, context: Context<'_>) {
         match (merging.at.clone(), reply) {
             (At::Holders, Reply::Objects(objects)) => {
-                objects.into_iter().for_each(|(epoch, object)| self.put(epoch, object));
+                for (epoch, object) in objects {
+                    self.put(epoch, object);
+                }
                 self.hold(merging, context);
             }
             (At::Hold(holder), _) => self.merge_asks(merging, At::HoldExpires(holder), Cmd::HoldExpires),
@@ -192,7 +194,7 @@ impl Replica {
                 self.meet(Merging { last, ..merging }, context);
             }
             (At::Meet, Reply::Redis(Answer::Met { held, last })) => {
-                self.cut(Merging { held, last, ..merging }, context)
+                self.cut(Merging { held, last, ..merging }, context);
             }
             (At::Piece { epoch, marks, registers }, _) => self.piece(merging, epoch, (marks, registers)),
             (At::End { epoch, marks, registers }, Reply::Redis(Answer::Epoch(open))) => {
@@ -201,7 +203,9 @@ impl Replica {
             (At::Stray, _) => self.look(merging, context),
             (At::Joined(epoch), _) => self.joined(&merging, epoch, context),
             (At::Find, Reply::Objects(objects)) => {
-                objects.into_iter().for_each(|(epoch, object)| self.put(epoch, object));
+                for (epoch, object) in objects {
+                    self.put(epoch, object);
+                }
                 self.choose_epoch(merging);
             }
             (At::Open(_, there), Reply::Redis(Answer::Epoch(Some(open)))) => {

@@ -6,6 +6,18 @@
 //! product's; what Redis and the API server do is restated, each step beside the name of what it mirrors. The mutations show that the search finds what
 //! it is for. `make search` searches what takes minutes.
 
+#![allow(
+    clippy::match_same_arms,
+    clippy::option_option,
+    clippy::single_match_else,
+    clippy::single_match,
+    clippy::struct_excessive_bools,
+    clippy::too_many_lines,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "each arm restates one step of the protocol, and stands where a reader looks for it"
+)]
+#![allow(clippy::print_stdout, reason = "how much was searched")]
+
 mod carry_out;
 mod ingest;
 mod merging;
