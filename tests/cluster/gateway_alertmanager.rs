@@ -226,7 +226,7 @@ async fn what_two_alertmanagers_say_is_what_the_remediation_requests_show() {
 
 #[test]
 fn alertmanager_takes_the_example_that_we_give() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/examples/alertmanager.yml");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/alertmanager/alertmanager.yml");
     let checked =
         Command::new("amtool").args(["check-config", example]).output().expect("amtool comes with Alertmanager");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
