@@ -28,7 +28,7 @@ demo-down: ## End what `make demo KEEP=1` left up
 test: nextest redis build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage)/)"'
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)"'
 
 test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'

@@ -37,7 +37,10 @@ impl Publisher {
                 Ok(Step::End(Next::After(delay + Duration::from_millis(1))))
             }
             Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, now).await? {
-                Closing::Closed => Ok(Step::Again),
+                Closing::Closed => {
+                    tracing::debug!(storm = ?id, ?reason, "closed in the ledger");
+                    Ok(Step::Again)
+                }
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
             Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, now).await,

@@ -15,6 +15,10 @@
 mod bad_input;
 mod bounds;
 mod counting;
+mod crash;
+mod crash_api;
+mod crash_life;
+mod crash_trap;
 mod crd_policy;
 mod crd_request;
 mod crd_signal;
