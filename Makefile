@@ -11,7 +11,7 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger cluster-up cluster-down ci nextest cargo-deny histories outage redis
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger bench-policies cluster-up cluster-down ci nextest cargo-deny histories outage redis
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ bench-storm: ## Measure storms on a real API server; a wrong count fails, a miss
 	cargo bench --bench storm --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
 	  && LEDGER=$(LEDGER) cargo bench --bench storm -- $(PARTS)'
+
+bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
+	cargo bench --bench policies
 
 bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)

@@ -45,6 +45,35 @@ impl Selector {
     fn selects(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| requirement.holds(labels))
     }
+
+    /// A label that must have one of these values.
+    fn certain(&self) -> Option<(&String, &BTreeSet<String>)> {
+        self.0.iter().find_map(|requirement| match requirement {
+            Requirement::In(key, values) => Some((key, values)),
+            Requirement::NotIn(..) | Requirement::Exists(_) | Requirement::DoesNotExist(_) => None,
+        })
+    }
+}
+
+/// Rules by a label that they ask for, and by its value: whatever a label is, only those that ask for just that are looked at.
+#[derive(Clone, Debug, Default)]
+struct ByLabel(HashMap<String, HashMap<String, Vec<usize>>>);
+
+impl ByLabel {
+    /// Takes a rule in; false when it asks for no label with certain values.
+    fn add(&mut self, index: usize, selector: Option<&Selector>) -> bool {
+        let Some((key, values)) = selector.and_then(Selector::certain) else { return false };
+        let by_value = self.0.entry(key.clone()).or_default();
+        for value in values {
+            by_value.entry(value.clone()).or_default().push(index);
+        }
+        true
+    }
+
+    /// Rules that may match: in order for each label.
+    fn of<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = &'a Vec<usize>> {
+        labels.iter().filter_map(|(key, value)| self.0.get(key)?.get(value))
+    }
 }
 
 /// What a policy asks of a Signal; what is `None` is not asked.
@@ -118,8 +147,10 @@ pub struct PolicySet {
     /// The names that rules ask for, and the rule of each.
     globs: GlobSet,
     rule_of_glob: Vec<usize>,
-    /// Rules that ask for no name.
-    of_any_name: Vec<usize>,
+    /// Rules that ask for no name: by a label of the Signal, else by one of its namespace, else all others.
+    by_label: ByLabel,
+    by_namespace: ByLabel,
+    others: Vec<usize>,
     built_in: Arc<Policy>,
     /// Groupings that a policy had before, and under which storms may still be open.
     former: HashMap<String, Vec<GroupBy>>,
@@ -132,10 +163,15 @@ impl PolicySet {
             let specificity = rule.criteria.specificity();
             (Reverse(rule.priority), Reverse(specificity), rule.created, rule.policy.name.clone())
         });
-        let (mut globs, mut rule_of_glob, mut of_any_name) = (GlobSetBuilder::new(), Vec::new(), Vec::new());
-        for (index, rule) in rules.iter().enumerate() {
-            let Some(names) = &rule.criteria.names else {
-                of_any_name.push(index);
+        let (mut globs, mut rule_of_glob) = (GlobSetBuilder::new(), Vec::new());
+        let (mut by_label, mut by_namespace, mut others) = (ByLabel::default(), ByLabel::default(), Vec::new());
+        for (index, Rule { criteria, .. }) in rules.iter().enumerate() {
+            let Some(names) = &criteria.names else {
+                if !by_label.add(index, criteria.labels.as_ref())
+                    && !by_namespace.add(index, criteria.namespace.as_ref())
+                {
+                    others.push(index);
+                }
                 continue;
             };
             // What we escape cannot be malformed, and is far below any limit: nothing is left out here.
@@ -146,7 +182,7 @@ impl PolicySet {
         }
         let by_name = rules.iter().map(|rule| (rule.policy.name.clone(), rule.policy.clone())).collect();
         let globs = globs.build().unwrap_or_default();
-        Self { rules, by_name, globs, rule_of_glob, of_any_name, built_in, former }
+        Self { rules, by_name, globs, rule_of_glob, by_label, by_namespace, others, built_in, former }
     }
 
     /// The policy that counts for a Signal.
@@ -154,8 +190,10 @@ impl PolicySet {
         let mut named: Vec<usize> =
             self.globs.matches(subject.name).into_iter().map(|g| self.rule_of_glob[g]).collect();
         named.sort_unstable();
-        let first = |indexes: &[usize]| indexes.iter().copied().find(|index| self.rules[*index].criteria.hold(subject));
-        let best = [first(&named), first(&self.of_any_name)].into_iter().flatten().min();
+        let first =
+            |indexes: &Vec<usize>| indexes.iter().copied().find(|index| self.rules[*index].criteria.hold(subject));
+        let labelled = self.by_label.of(subject.labels).chain(self.by_namespace.of(subject.namespace));
+        let best = [&named, &self.others].into_iter().chain(labelled).filter_map(first).min();
         best.map_or(&self.built_in, |index| &self.rules[index].policy)
     }
 

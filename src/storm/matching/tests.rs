@@ -92,16 +92,33 @@ fn criteria() -> impl Strategy<Value = Criteria> {
     let names = prop::option::of(prop::collection::vec(prop::sample::select(vec!["A", "A*", "*B", "?", "AB"]), 1..3));
     let severities =
         prop::option::of(prop::sample::select(vec![vec![Severity::Error], vec![Severity::Info, Severity::Critical]]));
-    let selector = prop::option::of(prop::sample::select(vec!["a", "b"]));
-    (names, severities, prop::option::of(prop::sample::select(vec!["probe", "other"])), selector).prop_map(
-        |(names, severities, source, team)| Criteria {
+    let source = prop::option::of(prop::sample::select(vec!["probe", "other"]));
+    (names, severities, source, selector(), selector()).prop_map(|(names, severities, source, namespace, labels)| {
+        Criteria {
             names: names.map(|names| names.into_iter().map(str::to_owned).collect()),
             severities,
             sources: source.map(|source| [source.to_owned()].into()),
-            namespace: None,
-            labels: team.map(|team| Selector(vec![Requirement::In("team".into(), [team.to_owned()].into())])),
-        },
-    )
+            namespace,
+            labels,
+        }
+    })
+}
+
+fn selector() -> impl Strategy<Value = Option<Selector>> {
+    let values = || prop::sample::subsequence(vec!["a".to_owned(), "b".to_owned()], 0..3).prop_map(BTreeSet::from_iter);
+    let key = || prop::sample::select(vec!["team".to_owned(), "site".to_owned()]);
+    let requirement = prop_oneof![
+        (key(), values()).prop_map(|(key, values)| Requirement::In(key, values)),
+        (key(), values()).prop_map(|(key, values)| Requirement::NotIn(key, values)),
+        key().prop_map(Requirement::Exists),
+        key().prop_map(Requirement::DoesNotExist),
+    ];
+    prop::option::of(prop::collection::vec(requirement, 0..3).prop_map(Selector))
+}
+
+fn some_labels() -> impl Strategy<Value = Labels> {
+    let pair = (prop::sample::select(vec!["team", "site", "other"]), prop::sample::select(vec!["a", "b", "c"]));
+    prop::collection::vec(pair, 0..4).prop_map(|pairs| labels(&pairs))
 }
 
 proptest! {
@@ -110,13 +127,12 @@ proptest! {
     fn the_set_chooses_as_a_plain_reading_does(
         rules in prop::collection::vec((0..3i32, 0..4i64, criteria()), 0..12),
         name in prop::sample::select(vec!["A", "AB", "B", "CB", "D"]),
-        team in prop::option::of(prop::sample::select(vec!["a", "b"])),
+        have in some_labels(),
+        namespace in some_labels(),
     ) {
         let rules: Vec<Rule> =
             rules.into_iter().enumerate().map(|(n, (priority, created, criteria))| rule(&format!("p{n}"), priority, created, criteria)).collect();
-        let have: Labels = team.iter().map(|team| ("team".to_owned(), (*team).to_owned())).collect();
-        let none = Labels::new();
-        let subject = Subject { name, severity: Severity::Error, source: Some("probe"), namespace: &none, labels: &have };
+        let subject = Subject { name, severity: Severity::Error, source: Some("probe"), namespace: &namespace, labels: &have };
         let glob = |glob: &str| match glob {
             "?" => name.chars().count() == 1,
             "A*" => name.starts_with('A'),
