@@ -12,7 +12,7 @@ OUTAGE_SECONDS ?= 30
 STORMS ?= 10000
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-policies cluster-up cluster-down ci nextest cargo-deny histories outage redis
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -26,16 +26,20 @@ demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest redis build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
+test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)"'
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
+	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
 test-offline: nextest redis ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
 
+search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
+	cargo nextest run --cargo-profile histories --profile histories --test offline --run-ignored only -E 'test(/^protocol/)'
+
 histories: nextest redis ## Play HISTORIES=100000 random histories of each kind against both ledgers
-	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --profile histories -E 'test(/^ledger::(contract|histories)/)'
+	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --cargo-profile histories --profile histories --test offline -E 'test(/^ledger::(contract|histories)/)'
 
 outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way, and print how long each recovery takes
 	cargo nextest run --no-run
@@ -79,10 +83,17 @@ bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a w
 bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)
 
+bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API and the API server alone
+	cargo bench --bench gateway --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench gateway'
+
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 
 redis:
 	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
+
+alertmanager:
+	@command -v prometheus-alertmanager >/dev/null || { echo 'prometheus-alertmanager is missing: apt-get install prometheus-alertmanager, or link the alertmanager of a release under that name' >&2; exit 1; }
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

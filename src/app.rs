@@ -1,5 +1,6 @@
 //! The composition root: wires the rooms together and decides nothing.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Pages};
+use crate::gateway::{self, Creator, Gateway, GatewaySettings, Places};
 use crate::ingest::Ingest;
 use crate::ingest::receipt::{Board, write_receipts};
 use crate::ledger::memory::MemoryLedger;
@@ -26,6 +28,7 @@ use crate::publish::{
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::{Events, events};
+use crate::runtime::leader::Election;
 use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
@@ -48,7 +51,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         .context("no way to reach a cluster: set KUBECONFIG, or run in a pod with a ServiceAccount")?;
     let api_server = config.cluster_url.to_string();
     config.read_timeout = Some(READ_TIMEOUT);
-    let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+    let client = Client::try_from(config.clone()).context("the kubeconfig cannot be used")?;
     let listener = TcpListener::bind(settings.admin_listen)
         .await
         .with_context(|| format!("cannot listen on --admin-listen {}", settings.admin_listen))?;
@@ -60,16 +63,21 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         namespaces = ?settings.namespaces(),
         "stormfold starts"
     );
+    let home = settings.namespace().unwrap_or(&config.default_namespace).to_owned();
+    let house = House::new(&settings, client, home, &stop);
     let mut loops = JoinSet::new();
-    House::new(&settings, client, &stop).start(listener, &mut loops);
-    let ended_early = tokio::select! {
-        // Told to stop, the loops end, too: that is not early.
-        biased;
-        () = stop.cancelled() => None,
-        // Each loop runs until it is told to stop. One that ends by itself panicked: what is left would look alive and do nothing.
-        Some(ended) = loops.join_next() => Some(ended),
-    };
+    loops.spawn(admin::serve(listener, house.pages(), stop.clone()));
+    if let Some(gateway) = settings.gateway() {
+        loops.spawn(gateway::serve(house.gateway(&gateway, config).await?, stop.clone()));
+    }
+    let ended = house.work(&mut loops).await;
     tracing::info!("stopping");
+    stop_all(&mut loops, &stop).await;
+    ended
+}
+
+/// Tells every loop to stop, and waits for it.
+async fn stop_all(loops: &mut JoinSet<()>, stop: &CancellationToken) {
     stop.cancel();
     if tokio::time::timeout(GRACE, async { while loops.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(
@@ -77,19 +85,14 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
             GRACE.as_secs()
         );
     }
-    match ended_early {
-        None => Ok(()),
-        Some(ended) => {
-            ended.context("a loop of the operator panicked")?;
-            anyhow::bail!("a loop of the operator ended by itself")
-        }
-    }
 }
 
 /// What several loops share, made once.
 struct House<'a> {
     settings: &'a RunSettings,
     client: Client,
+    /// The operator's own namespace.
+    home: String,
     stop: &'a CancellationToken,
     metrics: Metrics,
     readiness: Readiness,
@@ -102,7 +105,7 @@ struct House<'a> {
 }
 
 impl<'a> House<'a> {
-    fn new(settings: &'a RunSettings, client: Client, stop: &'a CancellationToken) -> Self {
+    fn new(settings: &'a RunSettings, client: Client, home: String, stop: &'a CancellationToken) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
         let clock = Clock::new(Timestamp::now);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
@@ -115,6 +118,7 @@ impl<'a> House<'a> {
         Self {
             settings,
             client,
+            home,
             stop,
             metrics,
             readiness,
@@ -127,8 +131,72 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Starts every loop.
-    fn start(&self, listener: TcpListener, loops: &mut JoinSet<()>) {
+    /// Works until told to stop: at once, or when this replica leads.
+    async fn work(&self, loops: &mut JoinSet<()>) -> anyhow::Result<()> {
+        let Some(election) = self.election() else {
+            self.start(loops);
+            return self.until_stopped(loops).await;
+        };
+        let term = tokio::select! {
+            term = election.win(self.stop) => term,
+            ended = self.until_stopped(loops) => return ended,
+        };
+        let Some(mut term) = term else { return Ok(()) };
+        self.metrics.leading.set(1);
+        self.start(loops);
+        tokio::select! {
+            // A clean start is the safe way back: nothing of this term is left.
+            why = term.keep() => anyhow::bail!("this replica does not lead any more: {why}"),
+            ended = self.until_stopped(loops) => {
+                stop_all(loops, self.stop).await;
+                term.release().await;
+                ended
+            }
+        }
+    }
+
+    /// Ends when told to stop, or when a loop ends by itself: what is left would look alive and do nothing.
+    async fn until_stopped(&self, loops: &mut JoinSet<()>) -> anyhow::Result<()> {
+        tokio::select! {
+            // Told to stop, the loops end, too: that is not early.
+            biased;
+            () = self.stop.cancelled() => Ok(()),
+            Some(ended) = loops.join_next() => {
+                ended.context("a loop of the operator panicked")?;
+                anyhow::bail!("a loop of the operator ended by itself")
+            }
+        }
+    }
+
+    fn election(&self) -> Option<Election> {
+        let identity = || format!("{}-{:08x}", self.settings.hostname(), process_number());
+        self.settings
+            .leader_elect
+            .then(|| Election::new(self.client.clone(), &self.home, identity(), self.clock.clone()))
+    }
+
+    fn pages(&self) -> Pages {
+        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone())
+    }
+
+    /// Takes webhooks, whatever else this process does.
+    async fn gateway(&self, gateway: &GatewaySettings, mut config: Config) -> anyhow::Result<(TcpListener, Gateway)> {
+        let places = Places::new(&self.home, self.settings.namespaces());
+        // The sender of a webhook tries again, and waits for the answer meanwhile.
+        config.default_retry = false;
+        let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+        let listener = TcpListener::bind(gateway.listen)
+            .await
+            .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
+        let address = listener.local_addr().context("the gateway's socket has no address")?;
+        tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");
+        let creator = Creator::new(client, places, self.metrics.gateway.clone());
+        let gateway = Gateway::open(gateway, creator, self.clock.clone(), self.metrics.gateway.clone());
+        Ok((listener, gateway.map_err(anyhow::Error::msg)?))
+    }
+
+    /// Starts every loop that only one replica should run.
+    fn start(&self, loops: &mut JoinSet<()>) {
         let (client, stop) = (|| self.client.clone(), || self.stop.clone());
         let ledger = self.ledger(loops);
         let (events, event_writer) = events(client(), &self.metrics);
@@ -138,10 +206,8 @@ impl<'a> House<'a> {
         let ingest = self.ingest(ledger, requests.clone(), listed_sender, events);
         let signals = self.watch(WatchedResource::Signals);
         let objects = self.watch(WatchedResource::RemediationRequests);
-        let pages = Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone());
         let clock = self.clock.clone();
         self.start_policies(loops);
-        loops.spawn(admin::serve(listener, pages, stop()));
         loops.spawn(event_writer.run(stop()));
         loops.spawn(write_receipts(self.board.clone(), client(), move || clock.now(), stop()));
         loops.spawn(watch_projections(client(), objects, self.projections.clone(), requests.clone(), stop()));
@@ -248,4 +314,11 @@ impl<'a> House<'a> {
             metrics: self.metrics.clone(),
         }
     }
+}
+
+/// Tells this process from another one of the same host.
+fn process_number() -> u32 {
+    // Each `RandomState` is keyed from the operating system's random source.
+    let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
 }

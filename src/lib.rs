@@ -1,11 +1,12 @@
 //! Stormfold folds an alert storm into one `RemediationRequest`.
 //!
 //! The way of the data: `ingest` (Signals → ledger) → `ledger` (what each storm has brought) → `publish`
-//! (ledger → `RemediationRequest`). ARCHITECTURE.md has the map; `storm` has the meaning.
+//! (ledger → `RemediationRequest`). `gateway` makes Signals of Alertmanager's webhooks. ARCHITECTURE.md has the map; `storm` has the meaning.
 
 pub mod admin;
 pub mod api;
 pub mod app;
+pub mod gateway;
 pub mod ingest;
 pub mod ledger;
 pub mod metrics;

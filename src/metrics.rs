@@ -1,5 +1,6 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
+mod gateway;
 mod ledger;
 mod server;
 
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalPlace, StoreResult};
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
 
@@ -183,6 +185,7 @@ pub struct Metrics {
     pub occurrences: Family<OccurrenceLabels, Counter>,
     pub clamped_times: Counter,
     pub open_storms: Gauge,
+    pub leading: Gauge,
     pub owed_receipts: Gauge,
     pub held_back_signals: Gauge,
     pub signals_lacking_labels: Counter,
@@ -191,6 +194,7 @@ pub struct Metrics {
     pub watch_failures: Family<WatchLabels, Counter>,
     pub failures: Family<FailureLabels, Counter>,
     pub ledger: LedgerMetrics,
+    pub gateway: GatewayMetrics,
 }
 
 impl Default for Metrics {
@@ -208,6 +212,7 @@ impl Default for Metrics {
         let occurrences_received = register!("occurrences_received", "Occurrences in the Signals received");
         let occurrences = register!("occurrences", "What became of the occurrences received");
         let clamped_times = register!("clamped_times", "Times too far from their Signal's creation to be believed");
+        let leading = register!("leading", "Whether this replica holds the Lease");
         let open_storms = register!("open_storms", "Storms open in the cluster");
         let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
         let held_back_signals = register!("held_back_signals", "Signals that wait for a storm that may not open yet");
@@ -222,6 +227,7 @@ impl Default for Metrics {
             publish_seconds.clone(),
         );
         let ledger = LedgerMetrics::register(&mut registry);
+        let gateway = GatewayMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             signals,
@@ -229,6 +235,7 @@ impl Default for Metrics {
             occurrences,
             clamped_times,
             open_storms,
+            leading,
             owed_receipts,
             held_back_signals,
             signals_lacking_labels,
@@ -237,6 +244,7 @@ impl Default for Metrics {
             watch_failures,
             failures,
             ledger,
+            gateway,
         }
     }
 }

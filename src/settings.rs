@@ -1,5 +1,6 @@
 //! Flags and environment: read here, checked here, and nowhere else (but RUST_LOG, which belongs to the log filter).
 
+mod gateway;
 mod redis;
 
 use std::net::SocketAddr;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+pub use gateway::GatewayFlags;
 pub use redis::RedisFlags;
 
+use crate::gateway::GatewaySettings;
 use crate::ledger::redis::RedisSettings;
 use crate::storm::Policy;
 use crate::storm::resource::is_dns_label;
@@ -70,6 +73,16 @@ pub struct RunSettings {
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
+    /// The operator's own namespace: for the Lease, and for Signals of the gateway that cannot be in the namespace of their trouble. Default:
+    /// that of the kubeconfig, or of the pod.
+    #[arg(long, env = "STORMFOLD_NAMESPACE", value_parser = namespace)]
+    namespace: Option<String>,
+    /// Work only while this replica holds the Lease `stormfold` in the operator's own namespace; the gateway works on every replica.
+    #[arg(long, env = "STORMFOLD_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// Begins the identity of this replica in the Lease: the name of the pod.
+    #[arg(long, env = "HOSTNAME", default_value = "stormfold", hide = true)]
+    hostname: String,
     /// Read no StormPolicies: the built-in policy, which the flags below describe, rules alone. Needs no right on what belongs to the whole cluster.
     #[arg(long, env = "STORMFOLD_BUILT_IN_POLICY_ONLY")]
     pub built_in_policy_only: bool,
@@ -82,6 +95,9 @@ pub struct RunSettings {
     /// How logs are written; RUST_LOG chooses what.
     #[arg(long, env = "STORMFOLD_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Where Alertmanager's webhooks are taken.
+    #[command(flatten)]
+    gateway: GatewayFlags,
     /// What the built-in policy says about the end of a storm.
     #[command(flatten)]
     timers: PolicyTimers,
@@ -113,12 +129,28 @@ impl RunSettings {
                 "--max-age {max_age:#} is not longer than --quiet-period {quiet_period:#}: no storm could end as Quiet"
             ));
         }
+        self.gateway.validate()?;
         self.redis().map_or(Ok(()), |redis| redis.validate())
     }
 
     /// Where Redis is, when it keeps the ledger.
     pub fn redis(&self) -> Option<RedisSettings> {
         self.redis.settings().filter(|_| self.ledger == LedgerKind::Redis)
+    }
+
+    /// The gateway, when it is wanted.
+    pub fn gateway(&self) -> Option<GatewaySettings> {
+        self.gateway.settings()
+    }
+
+    /// The operator's own namespace, where it is stated. An empty one is none, as with the others.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
+    /// Of the machine, or of the pod.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
     }
 
     /// The namespaces to watch; none: all. An empty name is none, so that a template with an optional value may leave it empty.

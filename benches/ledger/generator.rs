@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use stormfold::storm::{
-    Digest, DigestKey, Epoch, Observation, Opening, Refused, Report, Severity, SignalRef, StormId, StormKey,
+    DEDUP_HORIZON, Digest, DigestKey, Epoch, Observation, Opening, Refused, Report, Severity, SignalRef, StormId,
+    StormKey,
 };
 
 /// The second of the first occurrence of every storm, and its epoch.
@@ -97,6 +98,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         opening: opening.clone(),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: second(occurrences.start),
         last_seen: second(occurrences.end.saturating_sub(1)),
         reports: occurrences.map(report).collect(),
@@ -106,6 +108,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         missing_labels: Vec::new(),
         resource_version: None,
         told: false,
+        dedup_horizon: DEDUP_HORIZON,
         told_to_wait: None,
         receipt: None,
     }

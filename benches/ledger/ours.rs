@@ -82,7 +82,7 @@ impl Ours {
             if let Merge::Full { why, .. } = merge {
                 return Err(LedgerError::Full(why.clone()));
             }
-            if *merge != (Merge::Joined { epoch: START, new: expected }) {
+            if *merge != (Merge::Joined { epoch: START, new: expected, held: Vec::new(), last: None }) {
                 return Err(LedgerError::Refused(format!("WRONG COUNT: {merge:?}")));
             }
         }

@@ -1,8 +1,7 @@
 //! Rounds: everything in each, in another order each time; a round in which the unit itself is off says nothing.
 
-use super::report::median;
-
-/// How far the unit may be off the median of its rounds.
+/// How far the unit may be above the least of its rounds. A machine that gives its cores to others adds to what is measured, and never
+/// takes away: where most rounds were disturbed, their median says nothing.
 const TOLERANCE: f64 = 0.1;
 
 /// The numbers below `count`, beginning with another one in each round.
@@ -12,12 +11,12 @@ pub fn rotated(count: usize, round: usize) -> impl Iterator<Item = usize> {
 
 /// Which rounds count, by what the unit took in each. Says which do not.
 pub fn kept(cell: &str, unit_name: &str, unit: &[f64]) -> Vec<usize> {
-    let middle = median(unit);
-    let near = |round: &usize| (unit[*round] / middle - 1.0).abs() <= TOLERANCE;
+    let least = unit.iter().copied().fold(f64::INFINITY, f64::min);
+    let near = |round: &usize| unit[*round] <= least * (1.0 + TOLERANCE);
     let kept: Vec<usize> = (0..unit.len()).filter(near).collect();
     if kept.len() < unit.len() {
         println!(
-            "{cell}: {} of {} rounds discarded, their {unit_name} is off by more than 10 % ({unit:.2?})",
+            "{cell}: {} of {} rounds discarded, their {unit_name} is more than 10 % above the least ({unit:.2?})",
             unit.len() - kept.len(),
             unit.len()
         );

@@ -17,6 +17,7 @@ const WRITERS: usize = 16;
 
 /// How the occurrences of a Signal are written.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "not every user of this file needs every part")]
 pub enum Shape {
     /// `spec.occurrences`.
     Items,
@@ -39,6 +40,7 @@ impl Written {
 }
 
 /// The bodies of `signals` Signals with `each` occurrences about as many resources: nothing repeats, so that everything counts.
+#[allow(dead_code, reason = "not every user of this file needs every part")]
 pub fn bodies(alert: &str, shape: Shape, signals: u32, each: u32) -> Vec<Vec<u8>> {
     (0..signals)
         .map(|signal| body(alert, &format!("signal-{signal}"), shape, signal * each..(signal + 1) * each))
@@ -46,6 +48,7 @@ pub fn bodies(alert: &str, shape: Shape, signals: u32, each: u32) -> Vec<Vec<u8>
 }
 
 /// The body of one Signal. Names are as long as those of a real cluster: their length is part of the cost.
+#[allow(dead_code, reason = "not every user of this file needs every part")]
 pub fn body(alert: &str, name: &str, shape: Shape, numbers: std::ops::Range<u32>) -> Vec<u8> {
     // A start within the last day, and before the Signal's creation, whatever the clock says: absent means "now".
     let fingerprint = |n: u32| format!("{:016x}", u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -67,6 +70,7 @@ pub fn body(alert: &str, name: &str, shape: Shape, numbers: std::ops::Range<u32>
 }
 
 /// The body of a Signal of one occurrence that begins at this time: a storm whose quiet period runs from then.
+#[allow(dead_code, reason = "not every user of this file needs every part")]
 pub fn beginning_at(alert: &str, n: u32, starts_at: jiff::Timestamp) -> Vec<u8> {
     let table = format!("firing {starts_at} {n:016x} Pod/checkout-{n:05}\n");
     let spec = json!({ "name": alert, "severity": "critical", "source": { "kind": "alertmanager" }, "table": table });
@@ -76,12 +80,23 @@ pub fn beginning_at(alert: &str, n: u32, starts_at: jiff::Timestamp) -> Vec<u8> 
         .into_bytes()
 }
 
-/// Creates all of them; fails if one is refused.
+/// Creates all of them over [`WRITERS`] connections; fails if one is refused.
+#[allow(dead_code, reason = "not every user of this file needs every part")]
 pub async fn write(client: &Client, namespace: &str, bodies: Vec<Vec<u8>>) -> anyhow::Result<Written> {
+    write_with(client, namespace, bodies, WRITERS).await
+}
+
+/// The same over this many connections.
+pub async fn write_with(
+    client: &Client,
+    namespace: &str,
+    bodies: Vec<Vec<u8>>,
+    writers: usize,
+) -> anyhow::Result<Written> {
     let bodies = Arc::new(bodies);
     let next = Arc::new(AtomicUsize::new(0));
     let first_write = Instant::now();
-    let writers: Vec<_> = (0..WRITERS)
+    let writers: Vec<_> = (0..writers)
         .map(|_| {
             let (client, namespace, bodies, next) =
                 (client.clone(), namespace.to_owned(), bodies.clone(), next.clone());

@@ -58,13 +58,13 @@ pub async fn measure(world: &World, report: &mut Report) -> anyhow::Result<()> {
     let quiet = Duration::from_secs(u64::from(60 + storms / 40));
     let name = format!("{storms} storms of 1 Signal, open at once");
     let sample = world.namespace("sample").await?;
-    let mut arguments = vec![format!("--quiet-period={}s", quiet.as_secs())];
     let mut others = Vec::new();
     for _ in 1..NAMESPACES {
         others.push(world.namespace("open").await?);
     }
-    arguments.extend(others.iter().map(|namespace| format!("--watch-namespace={namespace}")));
-    let operator = Operator::start_with(world, &sample, &arguments).await?;
+    let watched = others.iter().chain([&sample]).map(|namespace| format!("--watch-namespace={namespace}"));
+    let arguments: Vec<String> = watched.chain([format!("--quiet-period={}s", quiet.as_secs())]).collect();
+    let operator = Operator::start_with(world, &arguments).await?;
     tokio::time::sleep(REST).await;
     let empty = operator.process().memory()?;
     let redis_empty = world.redis.as_ref().map(|redis| redis.info("used_memory"));

@@ -29,19 +29,19 @@ pub struct Operator {
 
 impl Operator {
     /// Starts one that watches this namespace, and waits until it is ready.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn start(world: &World, namespace: &str) -> anyhow::Result<Self> {
-        Self::start_with(world, namespace, &[]).await
+        Self::start_with(world, &[format!("--watch-namespace={namespace}")]).await
     }
 
-    /// The same with further arguments.
-    pub async fn start_with(world: &World, namespace: &str, arguments: &[String]) -> anyhow::Result<Self> {
+    /// Starts one with these arguments, and waits until it is ready.
+    pub async fn start_with(world: &World, arguments: &[String]) -> anyhow::Result<Self> {
         let files = TempDir::new()?;
         let kubeconfig = files.path().join("kubeconfig");
         std::fs::write(&kubeconfig, restricted_kubeconfig(world).await?)?;
         let log = files.path().join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_stormfold"))
             .args(["run", "--admin-listen=127.0.0.1:0", "--log-format=json"])
-            .arg(format!("--watch-namespace={namespace}"))
             .args(match &world.redis {
                 None => vec!["--ledger=memory".to_owned()],
                 Some(redis) => vec!["--ledger=redis".to_owned(), format!("--redis-url={}", redis.url())],
@@ -67,18 +67,21 @@ impl Operator {
     }
 
     /// Waits until every merged Signal has its receipt.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn receipts_are_out(&self) -> anyhow::Result<()> {
         let none_owed = || async { Ok(self.metric("stormfold_owed_receipts").await? == 0.0) };
         self.until("no receipt is owed", LIMIT, none_owed).await
     }
 
     /// Waits until it has written this many receipts: so many Signals are shown by their storms.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn wrote_receipts(&self, receipts: u32, limit: Duration) -> anyhow::Result<()> {
         let expected = f64::from(receipts);
         self.until("all receipts are written", limit, || async { Ok(self.writes("Receipt").await? >= expected) }).await
     }
 
     /// Waits until it has received this many occurrences.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn received(&self, occurrences: u32) -> anyhow::Result<()> {
         let expected = f64::from(occurrences);
         let name = "stormfold_occurrences_received_total";
@@ -93,6 +96,7 @@ impl Operator {
     }
 
     /// Writes of one kind that the API server accepted.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn writes(&self, kind: &str) -> anyhow::Result<f64> {
         self.metric(&format!("stormfold_api_writes_total{{write=\"{kind}\",result=\"Done\"")).await
     }
@@ -127,10 +131,14 @@ impl Operator {
     }
 
     fn admin(&self) -> Option<String> {
+        self.logged("admin")
+    }
+
+    /// The first text that it has logged under this name, such as an address that it listens on.
+    pub fn logged(&self, field: &str) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).ok()?;
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let started = lines.into_iter().find(|line| line["message"] == "stormfold starts")?;
-        started["admin"].as_str().map(str::to_owned)
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.find_map(|line| line[field].as_str().map(str::to_owned))
     }
 }
 

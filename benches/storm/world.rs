@@ -16,6 +16,7 @@ use super::redis_server::RedisServer;
 pub struct World {
     pub client: Client,
     /// The API server, when it runs on this machine and `cluster with` told where its process id is.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub api_server: Option<Process>,
     /// The server of the ledger, when that is measured (variable LEDGER).
     pub redis: Option<RedisServer>,

@@ -35,7 +35,9 @@ use super::Severity;
     printcolumn(name = "Severity", type_ = "string", json_path = ".status.storm.severity"),
     printcolumn(name = "Last Seen", type_ = "date", json_path = ".status.storm.lastSeen"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.remediation.outcome"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policyRef.name", priority = 1),
+    printcolumn(name = "Close Reason", type_ = "string", json_path = ".status.storm.closeReason", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf").message("spec is immutable: it says what opened the storm"))]
@@ -144,6 +146,9 @@ pub struct StormStatus {
     /// True when affectedResources does not name all of them.
     #[serde(default)]
     pub truncated: bool,
+    /// True when a source left occurrences out of a report: there are more than are counted here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// The highest severity seen.
     pub severity: Severity,
     /// When the first occurrence began.

@@ -28,7 +28,13 @@ use super::Severity;
     printcolumn(name = "Occurrences", type_ = "integer", json_path = ".status.occurrences.total"),
     printcolumn(name = "Storm", type_ = "string", json_path = ".status.storm"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type=='Accepted')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Why",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -77,6 +83,10 @@ pub struct SignalSpec {
     /// source is not taken for an end: the storm waits much longer before it is closed as Quiet.
     #[serde(default)]
     pub resolvable: bool,
+
+    /// True when the source left occurrences out of this report, as Alertmanager does with max_alerts. The storm shows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 
     /// The occurrences, one item each: the shape for people and controllers. At most 500.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -96,6 +96,11 @@ pub struct StormPolicySpec {
     #[x_kube(validation = Rule::new("duration(self) <= duration('87600h')").message("requestRetention is 0s to 87600h"))]
     #[serde(default = "defaults::request_retention")]
     pub request_retention: String,
+    /// A repeat of what a closed storm held opens nothing for at least this long after it was reported last.
+    #[schemars(schema_with = "super::bounds::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('2h') && duration(self) <= duration('24h')").message("dedupHorizon is 2h to 24h"))]
+    #[serde(default = "defaults::dedup_horizon")]
+    pub dedup_horizon: String,
     /// The most resources that status.storm.affectedResources lists. The counts are exact, whatever it is.
     #[schemars(range(min = 1, max = 500))]
     #[serde(default = "defaults::affected_cap")]
@@ -126,6 +131,7 @@ impl Default for StormPolicySpec {
             publish_interval: defaults::publish_interval(),
             retention: defaults::retention(),
             request_retention: defaults::request_retention(),
+            dedup_horizon: defaults::dedup_horizon(),
             affected_cap: defaults::affected_cap(),
             close_on_outcome: defaults::close_on_outcome(),
             cooldown: Cooldown::default(),
@@ -159,6 +165,9 @@ mod defaults {
     }
     pub(super) fn request_retention() -> String {
         "0s".into()
+    }
+    pub(super) fn dedup_horizon() -> String {
+        "6h".into()
     }
     pub(super) fn succeeded() -> String {
         "0s".into()

@@ -12,8 +12,8 @@ use crate::runtime::backoff::Backoff;
 use crate::storm::DigestKey;
 
 impl Ingest {
-    /// The key for the digests of what is read from now on. Waits for the ledger; `None`: stopped.
-    pub(super) async fn begin(&self, stop: &CancellationToken) -> Option<DigestKey> {
+    /// The key for the digests of what is read from now on, and what the ledger still knows. Waits for it; `None`: stopped.
+    pub(super) async fn begin(&self, stop: &CancellationToken) -> Option<(DigestKey, Memory)> {
         let mut backoff = Backoff::default();
         loop {
             // Whoever asked to read all Signals again asked for what begins now.
@@ -21,7 +21,10 @@ impl Ingest {
             match self.ledger.begin().await {
                 Ok(Begun { key, memory }) => {
                     self.tell(memory);
-                    return Some(key);
+                    if memory != Memory::Kept {
+                        self.board.forget_unpublished();
+                    }
+                    return Some((key, memory));
                 }
                 Err(error) => {
                     let disposition = error.disposition();

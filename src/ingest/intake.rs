@@ -89,12 +89,14 @@ pub fn intake(
         signal: Arc::new(reference),
         severity,
         resolvable: spec.resolvable,
+        incomplete: spec.incomplete,
         first_seen,
         last_seen,
         reports,
         refused,
         clamped,
         resource_version: signal.resource_version(),
+        dedup_horizon: policy.dedup_horizon,
         told: verdict(conditions).is_some_and(|verdict| !is_waiting(&verdict.reason)),
         told_to_wait: verdict(conditions)
             .filter(|verdict| is_waiting(&verdict.reason))

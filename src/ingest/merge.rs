@@ -12,7 +12,7 @@ use super::held::Held;
 use super::opening::{Opened, Opener};
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, RemediationRequest};
-use crate::ledger::{Ledger, LedgerError, Merge};
+use crate::ledger::{Ledger, LedgerError, Merge, Moment};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::publish::{Projections, Requests, is_open, is_superseded};
 use crate::storm::holding::HeldBack;
@@ -57,17 +57,15 @@ pub(super) struct Pools<'a> {
     pub(super) held: &'a mut Held,
 }
 
-/// Who holds the occurrences of a Signal that has a receipt.
+/// Who holds the occurrences of a Signal: nobody, or a storm that takes more; or a closed storm, and its epoch where that can still be told.
 enum Holder {
-    /// Nobody, or a storm that takes more: merge it.
     Open,
-    /// A closed storm, and its epoch where that can still be told.
     Closed(Option<Epoch>),
 }
 
 impl Merger {
-    /// Merges all that is pending. While a list is read, what would open a storm waits for its end: a repeat can be listed before the
-    /// Signal whose receipt says that a closed storm holds it.
+    /// Merges all that is pending. While a list is read, what would open a storm, or what a closed storm may hold, waits for its end: a
+    /// repeat can be listed before the Signal whose receipt says that a closed storm holds it.
     pub(super) async fn merge(
         &self,
         pending: &mut Vec<Observation>,
@@ -79,6 +77,10 @@ impl Merger {
                 self.join_former_storm(observation);
             }
             self.hold_what_closed_storms_hold(pending, now).await?;
+            if let Some(waiting) = &mut pools.waiting {
+                let waits = pending.extract_if(.., |observation| self.has_closed(observation.key));
+                waiting.extend(waits.map(|observation| (observation.signal.clone(), observation)));
+            }
             let mut batches: Vec<Batch> = group(std::mem::take(pending)).into_iter().collect();
             let mut regrouped = Vec::new();
             let result = self.merge_batches(&mut batches, &mut regrouped, pools, now).await;
@@ -105,6 +107,11 @@ impl Merger {
         observation.regroup(chosen);
     }
 
+    /// Whether this key has closed storms, which hold what their Signals' receipts say.
+    fn has_closed(&self, key: StormKey) -> bool {
+        self.projections.of_key(key).iter().any(|object| !is_open(object) && !is_superseded(object))
+    }
+
     /// Batches that are done are empty afterwards, whether or not another one failed. A storm that cannot be opened does not
     /// hold up what is merged already: merged again, it would be told as known, and its storm be published late.
     async fn merge_batches(
@@ -114,11 +121,12 @@ impl Merger {
         pools: &mut Pools<'_>,
         now: Timestamp,
     ) -> Result<(), IngestError> {
+        let joining = self.board.joining().await;
         let outcomes = self.ledger.merge(batches, now).await?;
         let (mut to_open, mut full) = (Vec::new(), Ok(()));
         for (batch, outcome) in batches.iter_mut().zip(outcomes) {
             match outcome {
-                Merge::Joined { epoch, new } => self.joined(batch.0, &std::mem::take(&mut batch.1), (epoch, &new), now),
+                Merge::Joined { .. } => self.joined(batch, outcome, now),
                 // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
                 Merge::NotOpen { .. } if batch.1.iter().any(is_under_former_grouping) => {
                     regrouped.extend(std::mem::take(&mut batch.1).into_iter().map(as_grouped_now));
@@ -135,6 +143,7 @@ impl Merger {
                 Merge::Full { epoch, why } => full = Err(self.full(batch, epoch, why)),
             }
         }
+        drop(joining);
         // All of them, even when one fails: keys have nothing to do with each other.
         let opened: Vec<Result<Option<HeldBatch>, IngestError>> =
             futures::stream::iter(to_open).buffer_unordered(OPENINGS).collect().await;
@@ -160,7 +169,7 @@ impl Merger {
     }
 
     /// The ledger has no open storm of this key: one is adopted or opened, unless there is nothing in the batch that fires anew. Gives back what may
-    /// not open one.
+    /// not open one. The batch stays as it is when a storm that one of its receipts names has ended: then what it held is not for another one.
     async fn open_and_merge(
         &self,
         batch: &mut Batch,
@@ -178,10 +187,14 @@ impl Merger {
             if let Opened::HeldBack(why) = self.opener.open(batch.0, &opening, last, now).await? {
                 return Ok(Some(HeldBatch { key: batch.0, why, observations: std::mem::take(&mut batch.1) }));
             }
+            if batch.1.iter().any(|observation| matches!(self.holder(observation), Holder::Closed(_))) {
+                return Ok(None);
+            }
             // The storm may have closed since: then nothing counted, and the next epoch takes it.
+            let _joining = self.board.joining().await;
             match self.ledger.merge(std::slice::from_ref(batch), now).await?.pop() {
-                Some(Merge::Joined { epoch, new }) => {
-                    self.joined(batch.0, &std::mem::take(&mut batch.1), (epoch, &new), now);
+                Some(joined @ Merge::Joined { .. }) => {
+                    self.joined(batch, joined, now);
                     return Ok(None);
                 }
                 Some(Merge::NotOpen { opens: now_opens, last: now_last }) => (opens, last) = (now_opens, now_last),
@@ -216,27 +229,45 @@ impl Merger {
         let resolved: Vec<_> =
             batch.1.iter().flat_map(|o| &o.reports).filter(|report| !report.firing).map(|report| report.uid).collect();
         if !resolved.is_empty() {
-            self.ledger.note_resolved(batch.0, &resolved, now).await?;
+            self.ledger.note_resolved(batch.0, &resolved, moment(&batch.1, now)).await?;
         }
         for observation in std::mem::take(&mut batch.1) {
-            self.count(&observation, 0);
             let holds = observation.reports.iter().any(|report| report.firing);
-            let storm = last.filter(|_| holds).map(|epoch| storm_name(&observation.opening.pattern, epoch));
-            // Listed again, it has what it would be told.
-            if !observation.told {
-                self.board.write_now(receipt(&observation, storm, 0));
-            }
+            self.known(&observation, last.filter(|_| holds));
         }
         Ok(())
     }
 
-    fn joined(&self, key: StormKey, observations: &[Observation], (epoch, new): (Epoch, &[usize]), now: Timestamp) {
-        let id = StormId { key, epoch };
+    /// Nothing of this Signal joins a storm. `last`: of the storms that hold it, the last.
+    fn known(&self, observation: &Observation, last: Option<Epoch>) {
+        self.count(observation, 0);
+        // Listed again, it has what it would be told.
+        if observation.told {
+            return;
+        }
+        match last {
+            Some(epoch) => {
+                let name = storm_name(&observation.opening.pattern, epoch);
+                let id = StormId { key: observation.key, epoch };
+                self.board.write_for(id, receipt(observation, Some(name), 0));
+            }
+            None => self.board.write_now(receipt(observation, None, 0)),
+        }
+    }
+
+    fn joined(&self, (key, observations): &mut Batch, joined: Merge, now: Timestamp) {
+        let Merge::Joined { epoch, new, held, last } = joined else { return };
+        let observations = std::mem::take(observations);
+        let id = StormId { key: *key, epoch };
         let mut receipts = Vec::with_capacity(observations.len());
-        for (observation, new) in observations.iter().zip(new) {
+        for (index, (observation, new)) in observations.iter().zip(&new).enumerate() {
             self.opener.openings.offer(id, &observation.opening);
             if !observation.told {
                 self.opener.policies.matched(&observation.opening.policy, now);
+            }
+            if held.get(index) == Some(&true) {
+                self.known(observation, last);
+                continue;
             }
             self.count(observation, *new);
             let name = storm_name(&observation.opening.pattern, epoch);
@@ -272,15 +303,15 @@ impl Merger {
         self.look_up_unknown_holders(pending).await?;
         let mut held: HashMap<(StormKey, Option<Epoch>), Vec<usize>> = HashMap::new();
         for (index, observation) in pending.iter().enumerate() {
-            let Some(name) = &observation.receipt else { continue };
-            if let Holder::Closed(epoch) = self.holder(observation.key, name) {
+            if let Holder::Closed(epoch) = self.holder(observation) {
                 held.entry((observation.key, epoch)).or_default().push(index);
             }
         }
         let mut done = vec![false; pending.len()];
         for ((key, epoch), indexes) in held {
             let uids: Vec<_> = indexes.iter().flat_map(|i| &pending[*i].reports).map(|report| report.uid).collect();
-            self.ledger.hold(key, epoch, &uids, now).await?;
+            let at = moment(indexes.iter().map(|index| &pending[*index]), now);
+            self.ledger.hold(key, epoch, &uids, at).await?;
             for index in indexes {
                 self.count(&pending[index], 0);
                 done[index] = true;
@@ -310,8 +341,9 @@ impl Merger {
         Ok(())
     }
 
-    fn holder(&self, key: StormKey, name: &str) -> Holder {
-        match self.object(key, name) {
+    fn holder(&self, observation: &Observation) -> Holder {
+        let Some(name) = &observation.receipt else { return Holder::Open };
+        match self.object(observation.key, name) {
             Some(object) if is_open(&object) || is_superseded(&object) => Holder::Open,
             Some(object) => Holder::Closed(Some(object.spec.epoch)),
             // Deleted by hand: what it held counts as handled (invariant 8).
@@ -330,6 +362,12 @@ fn group(observations: Vec<Observation>) -> BTreeMap<StormKey, Vec<Observation>>
         groups.entry(observation.key).or_default().push(observation);
     }
     groups
+}
+
+/// Now, with the longest dedup horizon of these.
+fn moment<'a>(observations: impl IntoIterator<Item = &'a Observation>, now: Timestamp) -> Moment {
+    let horizon = observations.into_iter().map(|observation| observation.dedup_horizon).max();
+    horizon.map_or(now.into(), |horizon| Moment { now, horizon })
 }
 
 fn as_grouped_now(mut observation: Observation) -> Observation {

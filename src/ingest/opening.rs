@@ -103,7 +103,6 @@ fn predecessor(object: &RemediationRequest, now: Timestamp) -> Option<Predecesso
     let status = object.status.as_ref()?;
     let remediation = status.remediation.as_ref()?;
     let closed = status.storm.as_ref().and_then(|storm| storm.closed_at.as_ref());
-    let ended = remediation.finished_at.as_ref().or(closed).map_or(now, |time| time.0);
     let outcome = match remediation.outcome? {
         api::Outcome::Succeeded => Outcome::Succeeded,
         api::Outcome::Failed => Outcome::Failed,
@@ -112,5 +111,7 @@ fn predecessor(object: &RemediationRequest, now: Timestamp) -> Option<Predecesso
         api::Outcome::Ineffective => Outcome::Ineffective,
     };
     let acknowledged = object.annotations().get(api::ACKNOWLEDGED).is_some_and(|value| value == "true");
-    Some(Predecessor { name: object.name_any(), outcome, ended, acknowledged })
+    let finished = remediation.finished_at.as_ref().map(|time| time.0);
+    let closed = closed.map_or(now, |time| time.0);
+    Some(Predecessor { name: object.name_any(), outcome, finished, closed, acknowledged })
 }

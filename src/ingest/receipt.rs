@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +74,8 @@ pub struct Board {
     /// Closed while receipts cannot be written.
     gate: Gate,
     state: Mutex<State>,
+    /// Read-locked from before a merge until its Signals are owed.
+    joining: RwLock<()>,
     wake: Notify,
     metrics: Metrics,
 }
@@ -91,6 +94,21 @@ struct State {
 }
 
 impl State {
+    /// Lets go what may not be written yet. True when there was some.
+    fn abandon(&mut self, id: StormId, metrics: &Metrics) -> bool {
+        let Some(owed) = self.storms.get_mut(&id) else { return false };
+        let mut waiting = std::mem::take(&mut owed.merged);
+        waiting.append(&mut owed.claimed);
+        if owed.writing == 0 {
+            self.storms.remove(&id);
+        }
+        metrics.owed_receipts.dec_by(count(waiting.len()));
+        for receipt in &waiting {
+            self.signals.remove(&(receipt.signal.clone(), id));
+        }
+        !waiting.is_empty()
+    }
+
     fn push(&mut self, task: Task) {
         let rejected = matches!(task.receipt.verdict, Verdict::Rejected(_));
         let queue = if rejected { &mut self.urgent } else { &mut self.ready };
@@ -121,7 +139,33 @@ struct Task {
 impl Board {
     /// An empty board.
     pub fn new(gate: Gate, metrics: Metrics) -> Self {
-        Self { gate, state: Mutex::default(), wake: Notify::new(), metrics }
+        Self { gate, state: Mutex::default(), joining: RwLock::default(), wake: Notify::new(), metrics }
+    }
+
+    /// Held while a merge is on its way and its Signals are not owed yet.
+    pub async fn joining(&self) -> RwLockReadGuard<'_, ()> {
+        self.joining.read().await
+    }
+
+    /// The ledger may have lost what was merged and not published: those Signals are read again, and owed again.
+    pub fn forget_unpublished(&self) {
+        let mut state = self.lock();
+        let ids: Vec<StormId> = state.storms.keys().copied().collect();
+        for id in ids {
+            state.abandon(id, &self.metrics);
+        }
+    }
+
+    /// This Signal adds nothing to a storm that is over; its end waits for the receipt.
+    pub fn write_for(&self, id: StormId, receipt: Receipt) {
+        let mut state = self.lock();
+        if !state.signals.insert((receipt.signal.clone(), id)) {
+            return;
+        }
+        self.metrics.owed_receipts.inc();
+        state.storms.entry(id).or_default().writing += 1;
+        state.push(Task { receipt, storm: Some(id), failures: 0, since: Instant::now() });
+        self.wake.notify_one();
     }
 
     /// These Signals were merged into a storm; their receipts wait for its publication.
@@ -179,6 +223,7 @@ impl Board {
     }
 }
 
+#[async_trait]
 impl Receipts for Board {
     fn claim(&self, id: StormId) {
         if let Some(owed) = self.lock().storms.get_mut(&id) {
@@ -207,18 +252,12 @@ impl Receipts for Board {
         self.wake.notify_waiters();
     }
 
-    fn abandon(&self, id: StormId) {
-        let mut state = self.lock();
-        let Some(owed) = state.storms.get_mut(&id) else { return };
-        let mut waiting = std::mem::take(&mut owed.merged);
-        waiting.append(&mut owed.claimed);
-        if owed.writing == 0 {
-            state.storms.remove(&id);
-        }
-        self.metrics.owed_receipts.dec_by(count(waiting.len()));
-        for receipt in waiting {
-            state.signals.remove(&(receipt.signal, id));
-        }
+    fn abandon(&self, id: StormId) -> bool {
+        self.lock().abandon(id, &self.metrics)
+    }
+
+    async fn joined(&self) {
+        drop(self.joining.write().await);
     }
 
     fn owed(&self, id: StormId) -> usize {

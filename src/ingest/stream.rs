@@ -20,7 +20,7 @@ use super::merge::{Merger, Pools, Waiting};
 use super::opening::Opener;
 use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, Signal};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Memory};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::policies::Policies;
 use crate::publish::{Apply, Listed, Openings, Projections, Requests, Rewatch};
@@ -82,6 +82,8 @@ struct Listing {
     held: Held,
     /// How many lists were begun before this one.
     number: u64,
+    /// Whether the ledger may have lost something before it, and nobody has looked at what it has of storms that are over.
+    lost: bool,
 }
 
 /// How often Signals that are held back are looked at: a cool-down ends within this time.
@@ -100,7 +102,7 @@ impl Ingest {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             self.listed.send_replace(None);
-            let Some(key) = self.begin(&stop).await else { return };
+            let Some((key, memory)) = self.begin(&stop).await else { return };
             self.policies.note_open(self.open_groupings());
             let policies = &self.policies;
             let mut chunks = std::pin::pin!(
@@ -114,7 +116,12 @@ impl Ingest {
                     })
                     .ready_chunks(CHUNK)
             );
-            let mut listing = Listing { incomplete: (0..watch.parts()).collect(), number, ..Listing::default() };
+            let mut listing = Listing {
+                incomplete: (0..watch.parts()).collect(),
+                number,
+                lost: memory != Memory::Kept,
+                ..Listing::default()
+            };
             number += 1;
             loop {
                 tokio::select! {
@@ -253,12 +260,13 @@ impl Ingest {
         }
     }
 
-    async fn list_is_complete(&self, watch: &Watch, listing: &Listing) {
+    async fn list_is_complete(&self, watch: &Watch, listing: &mut Listing) {
         self.listed.send_replace(Some(listing.number));
         watch.gate.open();
         self.ledger_gate.open();
-        // Runs that waited for the list.
-        for id in self.projections.open() {
+        // Runs that waited for the list. A ledger that fell back may hold storms open that are over.
+        let all = std::mem::take(&mut listing.lost);
+        for id in if all { self.projections.all() } else { self.projections.open() } {
             self.requests.now(id);
         }
         match self.ledger.dirty().await {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Begun, Closing, DEDUP_HORIZON, Ledger, LedgerError, Memory, Merge, Snapshot, Version};
+use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot, Version, wholly_held};
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::merge::{News, StormSets};
 use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata};
@@ -96,26 +96,24 @@ struct ClosedStorm {
 #[derive(Default)]
 struct Held {
     uids: HashSet<Digest>,
-    last_met: Option<Timestamp>,
+    last_met: Option<Moment>,
 }
 
 impl Held {
-    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, now: Timestamp) {
+    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, at: Moment) {
         self.uids.extend(uids);
-        self.last_met = Some(now);
+        self.last_met = Some(at);
     }
 
     /// A repeat renews the memory of it (case C13).
-    fn meets(&mut self, uid: Digest, now: Timestamp) -> bool {
-        let met = self.uids.contains(&uid);
-        if met {
-            self.last_met = Some(now);
+    fn meets(&mut self, uid: Digest, at: Moment) {
+        if self.uids.contains(&uid) {
+            self.last_met = Some(at);
         }
-        met
     }
 
     fn expire(&mut self, now: Timestamp) {
-        if self.last_met.is_some_and(|met| now.duration_since(met) > DEDUP_HORIZON) {
+        if self.last_met.is_some_and(|met| now.duration_since(met.now) > met.horizon) {
             *self = Self::default();
         }
     }
@@ -125,9 +123,10 @@ impl KeyRecord {
     fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
         self.expire(now);
         // Met once per merge, before the closure below borrows the sets.
-        for report in observations.iter().flat_map(|o| &o.reports) {
+        for observation in observations {
+            let at = Moment { now, horizon: observation.dedup_horizon };
             for held in self.held.values_mut() {
-                held.meets(report.uid, now);
+                observation.reports.iter().for_each(|report| held.meets(report.uid, at));
             }
         }
         let is_held = |uid: &Digest| self.held.values().any(|held| held.uids.contains(uid));
@@ -143,7 +142,9 @@ impl KeyRecord {
             storm.unpublished.extend(news.iter().flat_map(|news| &news.fired).map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
-        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect() }
+        let held = wholly_held(observations, is_held);
+        let last = self.last_closed.filter(|_| !held.is_empty());
+        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect(), held, last }
     }
 
     /// Takes the open storm out if it is the one of this epoch.
@@ -151,9 +152,9 @@ impl KeyRecord {
         self.open.take_if(|storm| storm.epoch == epoch)
     }
 
-    fn retire(&mut self, storm: OpenStorm, now: Timestamp) {
+    fn retire(&mut self, storm: OpenStorm, at: Moment) {
         self.last_closed = self.last_closed.max(Some(storm.epoch));
-        self.held.entry(Some(storm.epoch)).or_default().add(storm.state.into_held(), now);
+        self.held.entry(Some(storm.epoch)).or_default().add(storm.state.into_held(), at);
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -219,25 +220,19 @@ impl Ledger for MemoryLedger {
         Ok(Some(id.epoch))
     }
 
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
+    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
         let mut records = self.records();
-        records.sweep(now);
+        records.sweep(at.now);
         let record = records.keys.entry(key).or_default();
         record.last_closed = record.last_closed.max(epoch);
-        record.held.entry(epoch).or_default().add(uids.iter().copied(), now);
+        record.held.entry(epoch).or_default().add(uids.iter().copied(), at);
         Ok(())
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
         let mut records = self.records();
-        records.sweep(now);
-        records.keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), now);
+        records.sweep(at.now);
+        records.keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), at);
         Ok(())
     }
 
@@ -297,7 +292,7 @@ impl Ledger for MemoryLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(Closing::Changed) };
@@ -307,7 +302,7 @@ impl Ledger for MemoryLedger {
         let Some(storm) = record.take_open(id.epoch) else { return Ok(Closing::Changed) };
         let metadata = storm.state.metadata(&storm.pattern);
         record.closing.push(ClosedStorm { epoch: id.epoch, metadata, reason });
-        record.retire(storm, now);
+        record.retire(storm, at);
         Ok(Closing::Closed)
     }
 
@@ -318,12 +313,12 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(false) };
         let Some(mut storm) = record.take_open(id.epoch) else { return Ok(false) };
         let unpublished = std::mem::take(&mut storm.unpublished);
-        record.retire(storm, now);
+        record.retire(storm, at);
         if let Some(held) = record.held.get_mut(&Some(id.epoch)) {
             for (_, uid) in &unpublished {
                 held.uids.remove(uid);
@@ -356,13 +351,13 @@ mod tests {
         ledger.open(id, "X in prod", time(0)).await.unwrap();
         ledger.merge(&[(id.key, vec![signal])], time(0)).await.unwrap();
         let snapshot = ledger.snapshot(id).await.unwrap();
-        ledger.close(id, &snapshot, CloseReason::Quiet, time(1)).await.unwrap();
+        ledger.close(id, &snapshot, CloseReason::Quiet, time(1).into()).await.unwrap();
         let other = StormId { key: StormKey::new("web", "Y in web"), epoch: 7 };
         let horizon = 6 * 3600;
         ledger.open(other, "Y in web", time(1 + horizon)).await.unwrap();
         assert!(ledger.records().keys.contains_key(&id.key), "within the horizon");
         ledger.settle(id).await.unwrap();
-        ledger.hold(other.key, None, &[], time(2 + horizon + 60)).await.unwrap();
+        ledger.hold(other.key, None, &[], time(2 + horizon + 60).into()).await.unwrap();
         assert_eq!(ledger.records().keys.keys().collect::<Vec<_>>(), [&other.key]);
     }
 }

@@ -9,11 +9,23 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{DEDUP_HORIZON, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 
-/// How long at least a closed storm's occurrences are remembered after one of them was last met: longer than Alertmanager's default
-/// repeat interval of 4 h, so that an alert that simply goes on firing opens nothing.
-pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
+/// When a ledger is told something, and how long at least it remembers from then on what closed storms hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub now: Timestamp,
+    /// How long, after it was last met.
+    pub horizon: SignedDuration,
+}
+
+impl From<Timestamp> for Moment {
+    /// With the horizon of the built-in policy.
+    fn from(now: Timestamp) -> Self {
+        Self { now, horizon: DEDUP_HORIZON }
+    }
+}
 
 /// Why a ledger did not do what it was asked. The call may have had its effect: every call is safe to repeat.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,6 +64,13 @@ pub enum Memory {
     Empty,
 }
 
+/// Which observations closed storms hold as a whole; empty when none.
+fn wholly_held(observations: &[Observation], is_held: impl Fn(&Digest) -> bool) -> Vec<bool> {
+    let whole = |o: &Observation| !o.reports.is_empty() && o.reports.iter().all(|report| is_held(&report.uid));
+    let held: Vec<bool> = observations.iter().map(whole).collect();
+    if held.contains(&true) { held } else { Vec::new() }
+}
+
 /// Tells one state of a storm from any other state of it. What is in it is the ledger's own business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
@@ -63,6 +82,8 @@ pub struct Version {
     names: usize,
     /// How many names were published before it, from a start that no two storms share.
     counter: i64,
+    /// How often the ledger had begun: what was read before a loss says nothing of what is there after it.
+    begun: u64,
 }
 
 /// What became of the observations of one key.
@@ -74,6 +95,10 @@ pub enum Merge {
         epoch: Epoch,
         /// For each observation, in order, how many of its reports were new.
         new: Vec<usize>,
+        /// For each observation whether closed storms hold all of it, so that nothing of it is in this storm. Empty: none is.
+        held: Vec<bool>,
+        /// The epoch of the last storm that the ledger closed, where something is held.
+        last: Option<Epoch>,
     },
     /// No storm of this key is open, and nothing was counted.
     NotOpen {
@@ -128,16 +153,10 @@ pub trait Ledger: Send + Sync {
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError>;
 
     /// Remembers that a closed storm of `key` holds these occurrences. `epoch`: of that storm, where it can still be told.
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        now: Timestamp,
-    ) -> Result<(), LedgerError>;
+    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError>;
 
     /// Remembers these occurrences as over, for a storm that may still open with them.
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError>;
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError>;
 
     /// The storms that have something to publish.
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError>;
@@ -158,7 +177,7 @@ pub trait Ledger: Send + Sync {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError>;
 
     /// The end of a closed storm is in the cluster: its final facts are not needed any more.
@@ -167,7 +186,7 @@ pub trait Ledger: Send + Sync {
     /// The object of a storm was deleted by hand: the storm is over, and what the object showed counts as handled. True when
     /// something is let go, to be merged again from its Signals: what had joined and no object showed, or, where that cannot be
     /// told from the rest, everything (then the Signals' receipts say what is handled).
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError>;
+    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError>;
 
     /// Drops a storm and what it holds, to be merged again from its Signals.
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError>;

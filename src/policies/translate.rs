@@ -55,6 +55,7 @@ fn policy(object: &StormPolicy) -> Result<Policy, PolicyFault> {
         publish_interval: Duration::try_from(duration("publishInterval", &spec.publish_interval)?).unwrap_or_default(),
         retention: kept("retention", &spec.retention)?,
         request_retention: kept("requestRetention", &spec.request_retention)?,
+        dedup_horizon: duration("dedupHorizon", &spec.dedup_horizon)?,
         affected_cap: number(spec.affected_cap).min(MAX_AFFECTED),
         close_on_outcome: spec.close_on_outcome,
         cooldown: cooldown(&spec.cooldown)?,

@@ -11,7 +11,7 @@ use super::projections::storm_id;
 use super::reconcile::{Next, PublishError, Publisher, SHORTLY, Step, has_storm_condition};
 use super::render;
 use crate::api::RemediationRequest;
-use crate::ledger::{Closing, Snapshot};
+use crate::ledger::{Closing, Moment, Snapshot};
 use crate::metrics::{ApiWrite, WriteResult};
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView, WriteReason};
 use crate::storm::metadata::from_storm_metadata;
@@ -36,14 +36,14 @@ impl Publisher {
                 let delay = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                 Ok(Step::End(Next::After(delay + Duration::from_millis(1))))
             }
-            Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, now).await? {
+            Decision::Close(reason) => match self.ledger.close(id, snapshot, reason, self.moment(id, now)).await? {
                 Closing::Closed => {
                     tracing::debug!(storm = ?id, ?reason, "closed in the ledger");
                     Ok(Step::Again)
                 }
                 Closing::Changed => Ok(Step::End(Next::After(Duration::ZERO))),
             },
-            Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, now).await,
+            Decision::WriteClosed(reason, facts) => self.write_closed(id, reason, &facts, snapshot, now).await,
             Decision::Forget => self.forget(id, now).await,
             Decision::Drop(reason) => self.drop_storm(id, reason).await,
             Decision::Settled => {
@@ -139,9 +139,17 @@ impl Publisher {
         id: StormId,
         reason: CloseReason,
         facts: &StormMetadata,
+        snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<Step, PublishError> {
-        self.receipts.release(id);
+        // What has joined is shown by now, if it is known how the storm ended.
+        self.receipts.joined().await;
+        self.receipts.claim(id);
+        if matches!(snapshot.view, LedgerView::Closed { reason: Some(_), .. }) {
+            self.receipts.release(id);
+        } else {
+            self.let_go(id);
+        }
         if self.receipts.owed(id) > 0 {
             self.receipts.hurry(id);
             // A Signal without a receipt would open a successor after a restart: receipts come before the end.
@@ -190,7 +198,7 @@ impl Publisher {
 
     async fn forget(&self, id: StormId, now: Timestamp) -> Result<Step, PublishError> {
         tracing::info!(storm = ?id, "the RemediationRequest was deleted by hand: the storm is forgotten");
-        let forgotten = self.ledger.forget(id, now).await;
+        let forgotten = self.ledger.forget(id, self.moment(id, now)).await;
         // An error may have come after the effect, and the next run would find nothing left to forget.
         if forgotten.as_ref().unwrap_or(&true) == &true {
             // What came after the last publish was shown to nobody: its Signals, which have no receipt yet, are read again.
@@ -198,6 +206,7 @@ impl Publisher {
             self.rewatch.notify_one();
         }
         forgotten?;
+        self.receipts.release(id);
         Ok(self.settled(id))
     }
 
@@ -214,8 +223,20 @@ impl Publisher {
         Ok(Step::Again)
     }
 
+    fn moment(&self, id: StormId, now: Timestamp) -> Moment {
+        Moment { now, horizon: self.policy(id).dedup_horizon }
+    }
+
+    /// Nobody can say any more whether the storm had what these receipts are about. The ledger can: their Signals are read again.
+    fn let_go(&self, id: StormId) {
+        if self.receipts.abandon(id) {
+            tracing::info!(storm = ?id, "a storm is over, and receipts were still owed: the Signals are read again");
+            self.rewatch.notify_one();
+        }
+    }
+
     fn settled(&self, id: StormId) -> Step {
-        self.receipts.release(id);
+        self.let_go(id);
         self.openings.remove(id);
         self.behind.remove(id);
         Step::End(Next::Done)

@@ -19,9 +19,12 @@ pub use projections::{Projections, is_open, is_superseded, watch_projections};
 pub use queue::{PublishQueue, Requests, requests};
 pub use reconcile::{Listed, Next, Publisher, Rewatch};
 
+use async_trait::async_trait;
+
 use crate::storm::StormId;
 
 /// Receipts of merged Signals, as the publisher sees them: claimed before a snapshot, released when the snapshot is in the cluster.
+#[async_trait]
 pub trait Receipts: Send + Sync {
     /// Takes those whose Signals are merged: any snapshot taken after this includes them.
     fn claim(&self, id: StormId);
@@ -29,8 +32,10 @@ pub trait Receipts: Send + Sync {
     fn release(&self, id: StormId);
     /// The end of this storm waits for those that may be written: they go first.
     fn hurry(&self, id: StormId);
-    /// The storm is gone: its Signals will come again, or count as handled.
-    fn abandon(&self, id: StormId);
+    /// The storm is gone: its Signals will come again, or count as handled. True when there were some.
+    fn abandon(&self, id: StormId) -> bool;
+    /// Waits until the Signals of every merge that the ledger has done by now are owed.
+    async fn joined(&self);
     /// How many are not written yet.
     fn owed(&self, id: StormId) -> usize;
 }

@@ -41,6 +41,11 @@ impl Projections {
         self.read(|map| map.get(&id.key)?.get(&id.epoch).cloned())
     }
 
+    /// The storms that the cluster has an object of.
+    pub fn all(&self) -> Vec<StormId> {
+        self.read(|map| map.values().flat_map(BTreeMap::values).filter_map(|rr| storm_id(rr)).collect())
+    }
+
     /// The storms that are open in the cluster.
     pub fn open(&self) -> Vec<StormId> {
         self.ids(is_open)

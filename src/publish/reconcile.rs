@@ -161,7 +161,8 @@ impl Publisher {
             self.receipts.claim(id);
             let snapshot = self.ledger.snapshot(id).await?;
             let Some(projection) = self.projection(id, &snapshot).await? else { return Ok(Next::After(SHORTLY)) };
-            if self.is_behind(id, &snapshot) {
+            // A storm that is over in the cluster is not rebuilt.
+            if projection != Projection::Closed && self.is_behind(id, &snapshot) {
                 return Ok(Next::Done);
             }
             let policy = self.policy(id);
@@ -195,7 +196,7 @@ impl Publisher {
     fn waits_for_list(&self, decision: &Decision, projection: &Projection) -> bool {
         let shown = matches!(projection, Projection::Open { metadata: Some(_), .. });
         let waits = match decision {
-            Decision::Close(_) => true,
+            Decision::Close(_) | Decision::WriteClosed(..) => true,
             Decision::Write(..) | Decision::Keep(_) => shown,
             _ => false,
         };

@@ -27,10 +27,12 @@ pub enum Disposition {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// No answer in time.
-    #[error("{what}: no answer within {} s", CALL_TIMEOUT.as_secs())]
+    #[error("{what}: no answer within {} s", limit.as_secs())]
     Timeout {
         /// What was tried, on what.
         what: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// An answer, or no connection.
     #[error("{what}: {cause}")]
@@ -47,10 +49,19 @@ pub async fn call<T>(
     what: impl FnOnce() -> String,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ApiError> {
-    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+    call_within(CALL_TIMEOUT, what, request).await
+}
+
+/// The same within another time.
+pub async fn call_within<T>(
+    limit: Duration,
+    what: impl FnOnce() -> String,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(limit, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(cause)) => Err(ApiError::Kube { what: what(), cause: Box::new(cause) }),
-        Err(_) => Err(ApiError::Timeout { what: what() }),
+        Err(_) => Err(ApiError::Timeout { what: what(), limit }),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod events;
 pub mod guarded;
+pub mod leader;
 pub mod link;
 pub mod readiness;
 pub mod watch;

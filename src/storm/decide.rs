@@ -212,6 +212,7 @@ fn nothing_counted(epoch: Epoch, now: Timestamp) -> StormMetadata {
         first_seen: opened,
         last_seen: opened,
         severity: Severity::Info,
+        incomplete: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! When no storm may open although something fires: its Signals are held back, and told until when.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Policy;
 
@@ -22,11 +22,24 @@ pub struct Predecessor {
     pub name: String,
     /// What the engine reported.
     pub outcome: Outcome,
-    /// When: as the engine says, else when the storm was closed.
-    pub ended: Timestamp,
+    /// When, as the engine says.
+    pub finished: Option<Timestamp>,
+    /// When the storm was closed.
+    pub closed: Timestamp,
     /// Whether a person has taken note of it.
     pub acknowledged: bool,
 }
+
+impl Predecessor {
+    /// When the cool-down begins. A time that is further ahead than clocks differ is not believed: it would hold back for as long as it likes.
+    fn ended(&self, now: Timestamp) -> Timestamp {
+        let believable = |time: &Timestamp| time.duration_since(now) <= CLOCKS_DIFFER;
+        self.finished.filter(believable).unwrap_or(self.closed)
+    }
+}
+
+/// How much the clock of an engine may be ahead.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why no storm may open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +63,7 @@ pub fn held_back(policy: &Policy, predecessor: Option<&Predecessor>, now: Timest
         Outcome::ManualRequired => policy.cooldown.manual_required,
         Outcome::Ineffective => policy.cooldown.ineffective,
     };
-    // An engine's clock that is ahead must not hold back for longer than was asked for.
-    let until = predecessor.ended.min(now).checked_add(cooldown).unwrap_or(Timestamp::MAX);
+    let until = predecessor.ended(now).checked_add(cooldown).unwrap_or(Timestamp::MAX);
     (now < until).then(|| HeldBack::CoolingDown(predecessor.clone(), until))
 }
 
@@ -67,11 +79,11 @@ mod tests {
     }
 
     fn after(outcome: Outcome, acknowledged: bool) -> Predecessor {
-        Predecessor { name: "storm-before".into(), outcome, ended: at(0), acknowledged }
+        Predecessor { name: "storm-before".into(), outcome, finished: Some(at(0)), closed: at(-100), acknowledged }
     }
 
     fn policy() -> Policy {
-        let seconds = jiff::SignedDuration::from_secs;
+        let seconds = SignedDuration::from_secs;
         let cooldown = Cooldown {
             succeeded: seconds(10),
             failed: seconds(20),
@@ -105,12 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_from_the_future_holds_back_no_longer_than_the_cool_down() {
-        let before = Predecessor { ended: at(1_000_000), ..after(Outcome::Failed, false) };
-        let Some(HeldBack::CoolingDown(_, until)) = held_back(&policy(), Some(&before), at(0)) else {
-            panic!("it waits")
+    fn the_cool_down_begins_with_the_engines_time_where_it_can_be_believed() {
+        let until = |finished: Option<i64>| {
+            let before = Predecessor { finished: finished.map(at), closed: at(-5), ..after(Outcome::Failed, false) };
+            match held_back(&policy(), Some(&before), at(0)) {
+                Some(HeldBack::CoolingDown(_, until)) => until,
+                other => panic!("it waits: {other:?}"),
+            }
         };
-        assert_eq!(until, at(20));
+        assert_eq!(until(None), at(15));
+        assert_eq!(until(Some(-2)), at(18));
+        assert_eq!(until(Some(300)), at(320));
+        assert_eq!(until(Some(301)), at(15));
     }
 
     #[test]

@@ -43,6 +43,7 @@ struct Extremes {
     last_seen: Timestamp,
     severity: Severity,
     resolvable: bool,
+    incomplete: bool,
 }
 
 impl StormSets {
@@ -77,13 +78,14 @@ impl StormSets {
     }
 
     fn stretch(&mut self, observation: &Observation) {
-        let Observation { first_seen, last_seen, severity, resolvable, .. } = *observation;
-        let new = Extremes { first_seen, last_seen, severity, resolvable };
+        let Observation { first_seen, last_seen, severity, resolvable, incomplete, .. } = *observation;
+        let new = Extremes { first_seen, last_seen, severity, resolvable, incomplete };
         self.extremes = Some(self.extremes.map_or(new, |old| Extremes {
             first_seen: old.first_seen.min(new.first_seen),
             last_seen: old.last_seen.max(new.last_seen),
             severity: old.severity.max(new.severity),
             resolvable: old.resolvable || new.resolvable,
+            incomplete: old.incomplete || new.incomplete,
         }));
     }
 
@@ -94,7 +96,7 @@ impl StormSets {
 
     /// The light value of this storm; `None` while nothing was merged.
     pub fn metadata(&self, pattern: &str) -> Option<StormMetadata> {
-        let Extremes { first_seen, last_seen, severity, .. } = self.extremes?;
+        let Extremes { first_seen, last_seen, severity, incomplete, .. } = self.extremes?;
         let over = self.resolved.iter().filter(|uid| self.seen.contains(uid)).count();
         Some(StormMetadata {
             pattern: pattern.to_owned(),
@@ -105,6 +107,7 @@ impl StormSets {
             first_seen,
             last_seen,
             severity,
+            incomplete,
         })
     }
 

@@ -32,6 +32,9 @@ pub struct StormMetadata {
     pub last_seen: Timestamp,
     /// The highest severity.
     pub severity: Severity,
+    /// Whether a source left something out.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 impl StormMetadata {
@@ -51,6 +54,7 @@ impl StormMetadata {
             first_seen: self.first_seen.min(other.first_seen),
             last_seen: self.last_seen.max(other.last_seen),
             severity: self.severity.max(other.severity),
+            incomplete: self.incomplete || other.incomplete,
         }
     }
 
@@ -157,6 +161,7 @@ pub fn storm_status(metadata: &StormMetadata, revision: i64) -> api::StormStatus
         affected_count: count(metadata.affected_count),
         affected_resources: metadata.affected_resources.clone(),
         truncated: metadata.affected_count > metadata.affected_resources.len(),
+        incomplete: metadata.incomplete,
         severity: metadata.severity.into(),
         first_seen: metadata.first_seen.into(),
         last_seen: metadata.last_seen.into(),
@@ -178,6 +183,7 @@ pub fn to_storm_metadata(object: &api::RemediationRequest) -> Option<StormMetada
         first_seen: storm.first_seen.0,
         last_seen: storm.last_seen.0,
         severity: storm.severity.into(),
+        incomplete: storm.incomplete,
     })
 }
 
@@ -240,8 +246,9 @@ mod tests {
         let severity =
             prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]);
         let resources = prop::collection::btree_set("[A-Z][a-z]{1,8}/[a-z0-9]{1,10}", 0..20);
-        (1..100_000usize, 0..100_000usize, 0..1000usize, resources, time(), time(), severity).prop_map(
-            |(alerts, firing, more, resources, first_seen, last_seen, severity)| StormMetadata {
+        let flags = (severity, any::<bool>());
+        (1..100_000usize, 0..100_000usize, 0..1000usize, resources, time(), time(), flags).prop_map(
+            |(alerts, firing, more, resources, first_seen, last_seen, (severity, incomplete))| StormMetadata {
                 pattern: "X in prod".into(),
                 alert_count: alerts,
                 firing: firing.min(alerts),
@@ -250,6 +257,7 @@ mod tests {
                 first_seen,
                 last_seen,
                 severity,
+                incomplete,
             },
         )
     }
@@ -287,7 +295,7 @@ mod tests {
             for one in [&a, &b] {
                 prop_assert!(joined.alert_count >= one.alert_count && joined.affected_count >= one.affected_count);
                 prop_assert!(joined.first_seen <= one.first_seen && joined.last_seen >= one.last_seen);
-                prop_assert!(joined.severity >= one.severity);
+                prop_assert!(joined.severity >= one.severity && joined.incomplete >= one.incomplete);
             }
             prop_assert_eq!(joined.join(&b), joined);
         }
@@ -305,6 +313,7 @@ mod tests {
             first_seen: Timestamp::UNIX_EPOCH,
             last_seen: Timestamp::UNIX_EPOCH,
             severity: Severity::Critical,
+            incomplete: false,
         };
         let object = from_storm_metadata(&m, &opening(), 7, None);
         assert_eq!(object.spec.severity, api::Severity::Warning);

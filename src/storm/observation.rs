@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::digest::{Digest, DigestKey};
 use super::metadata::Opening;
@@ -38,6 +38,8 @@ pub struct Observation {
     pub severity: Severity,
     /// Whether its source reports ends.
     pub resolvable: bool,
+    /// Whether its source left occurrences out.
+    pub incomplete: bool,
     /// The earliest start among its occurrences; whole seconds.
     pub first_seen: Timestamp,
     /// The latest report among its occurrences; whole seconds.
@@ -52,6 +54,8 @@ pub struct Observation {
     pub resource_version: Option<String>,
     /// Whether it has a receipt.
     pub told: bool,
+    /// How long at least its storm is remembered once it is closed.
+    pub dedup_horizon: SignedDuration,
     /// What it was told while it waits for a storm that may not open yet.
     pub told_to_wait: Option<String>,
     /// The storm that its receipt names.

@@ -38,7 +38,7 @@ pub struct Parts<'a> {
     pub labels: Vec<(&'a str, Option<&'a str>)>,
 }
 
-/// `HighMemoryUsage in prod-payments`; `NodeNotReady (cluster-scoped)`; `HighLatency (any namespace)`; `prod (any alert)`; with a cluster,
+/// `HighMemoryUsage in prod-payments`; `NodeNotReady (cluster-scoped)`; `HighLatency (any namespace)`; `prod (any alert)`; `any alert anywhere`; with a cluster,
 /// ` on CLUSTER` behind it; with more in common, ` {severity=critical, team="a", zone=-}` behind that.
 ///
 /// Read from the end it has one meaning only. Braces close nothing but the last part, and in it ` {` stands within quotes only, behind an
@@ -51,7 +51,7 @@ pub fn pattern(parts: &Parts<'_>) -> String {
         (Some(name), None) => format!("{name} (any namespace)"),
         (None, Some(Scope::Namespace(namespace))) => format!("{namespace} (any alert)"),
         (None, Some(Scope::Cluster)) => "cluster-scoped trouble (any alert)".to_owned(),
-        (None, None) => "everywhere (any alert in any namespace)".to_owned(),
+        (None, None) => "any alert anywhere".to_owned(),
     };
     if let Some(cluster) = parts.cluster {
         text.push_str(" on ");
@@ -162,13 +162,15 @@ mod tests {
             "\\",
             "a=-",
             "severity=critical",
-            "everywhere",
+            "any alert",
+            " anywhere",
+            "anywhere",
         ];
         prop::collection::vec(prop::sample::select(words), 1..6).prop_map(|words| words.concat())
     }
 
     fn label() -> impl Strategy<Value = String> {
-        prop::sample::select(vec!["a", "in", "on", "prod", "cluster-scoped", "everywhere", ""]).prop_map(String::from)
+        prop::sample::select(vec!["a", "in", "on", "prod", "cluster-scoped", "anywhere", ""]).prop_map(String::from)
     }
 
     fn group() -> impl Strategy<Value = Group> {

@@ -6,6 +6,10 @@ use jiff::SignedDuration;
 
 use super::grouping::GroupBy;
 
+/// How long at least a closed storm's occurrences are remembered after they were last met, unless a policy says otherwise: longer than
+/// Alertmanager's default repeat interval of 4 h, so that an alert that simply goes on firing opens nothing.
+pub const DEDUP_HORIZON: SignedDuration = SignedDuration::from_hours(6);
+
 /// The rules of one policy. Its default is the built-in policy: what counts where no policy of the cluster matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -33,6 +37,8 @@ pub struct Policy {
     pub retention: Option<SignedDuration>,
     /// The same for its RemediationRequest.
     pub request_retention: Option<SignedDuration>,
+    /// How long at least what closed storms hold is remembered, after it was last met.
+    pub dedup_horizon: SignedDuration,
     /// The most resources that an object lists.
     pub affected_cap: usize,
     /// Whether the engine's outcome ends a storm.
@@ -70,6 +76,7 @@ impl Default for Policy {
             publish_interval: Duration::from_secs(1),
             retention: Some(SignedDuration::from_hours(1)),
             request_retention: None,
+            dedup_horizon: DEDUP_HORIZON,
             affected_cap: 100,
             close_on_outcome: true,
             cooldown: Cooldown::default(),

@@ -25,7 +25,7 @@ fn base(name: &str) -> Value {
                 "namespaceSelector": selector, "labelSelector": selector,
             },
             "quietPeriod": "1m", "settleDelay": "1m", "staleAfter": "1h", "maxAge": "2h", "publishInterval": "1s",
-            "retention": "1h", "requestRetention": "2h", "affectedCap": 100,
+            "retention": "1h", "requestRetention": "2h", "affectedCap": 100, "dedupHorizon": "6h",
             "cooldown": { "succeeded": "0s", "failed": "1m", "noActionNeeded": "1m", "manualRequired": "1h", "ineffective": "1m" },
         },
     })
@@ -144,6 +144,7 @@ fn duration_rows() -> Vec<Row> {
             "0s",
             "87601h"
         ),
+        duration!("spec.dedupHorizon", "/spec/dedupHorizon", "dedupHorizon is 2h to 24h", "24h", "119m"),
         duration!(
             "spec.cooldown.succeeded",
             "/spec/cooldown/succeeded",

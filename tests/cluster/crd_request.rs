@@ -37,7 +37,7 @@ fn base_status(state: &str) -> Value {
     json!({ "status": {
         "storm": {
             "state": state, "alertCount": 2, "firingCount": 1, "affectedCount": 1, "affectedResources": ["Pod/a"],
-            "truncated": false, "severity": "error", "firstSeen": TIME, "lastSeen": TIME, "revision": 1,
+            "truncated": false, "incomplete": true, "severity": "error", "firstSeen": TIME, "lastSeen": TIME, "revision": 1,
             "closedAt": TIME, "closeReason": "Quiet",
         },
         "conditions": [condition("Storm")],

@@ -19,7 +19,7 @@ fn base() -> Value {
     json!({
         "apiVersion": "stormfold.dev/v1alpha1", "kind": "Signal", "metadata": { "name": "base" },
         "spec": {
-            "name": "HighLoad", "severity": "error", "namespace": "prod", "cluster": "c1", "resolvable": true,
+            "name": "HighLoad", "severity": "error", "namespace": "prod", "cluster": "c1", "resolvable": true, "incomplete": true,
             "source": { "kind": "probe", "instance": "one", "url": "https://example.org" },
             "labels": { "key": "v" }, "annotations": { "key": "v" },
             "occurrences": [{

@@ -12,6 +12,8 @@
 #![allow(clippy::disallowed_methods, reason = "how much to test, and on what, is told by the environment")]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+#[path = "../support/alertmanager.rs"]
+mod alertmanager;
 mod bad_input;
 mod bounds;
 mod counting;
@@ -23,7 +25,12 @@ mod crd_policy;
 mod crd_request;
 mod crd_signal;
 mod forwarder;
+mod gateway;
+mod gateway_alertmanager;
+#[path = "../support/http.rs"]
+mod http;
 mod large;
+mod leading;
 mod life;
 mod operator;
 mod outage;
@@ -35,4 +42,5 @@ mod restart;
 mod running;
 mod signals;
 mod wait;
+mod webhook;
 mod world;

@@ -101,6 +101,13 @@ impl Operator {
         page.lines().filter(|line| line.starts_with(prefix)).filter_map(value).sum()
     }
 
+    /// The most memory that it had since its start, in KiB.
+    pub fn resident_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs, on Linux");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the peak");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     fn admin(&self) -> Option<String> {
         let started = self.log_lines().into_iter().find(|line| line["message"] == "stormfold starts")?;
         started["admin"].as_str().map(str::to_owned)

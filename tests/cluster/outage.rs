@@ -16,6 +16,9 @@ use super::world::{World, facts};
 
 const ALERTS: [&str; 3] = ["Disk", "Memory", "Cpu"];
 
+/// At most one Signal in this time: what a long outage leaves must have its receipts within the patience of a test.
+const PACE: Duration = Duration::from_millis(15);
+
 /// How long each outage lasts: long enough for calls to fail in every phase, and for a storm to be published in between.
 fn outage() -> Duration {
     let seconds = std::env::var("OUTAGE_SECONDS").map_or(2, |seconds| seconds.parse().expect("whole seconds"));
@@ -52,8 +55,9 @@ impl Scene {
         let stop = Arc::new(AtomicBool::new(false));
         let (signals, stopped) = (self.world.signals(), stop.clone());
         let load = tokio::spawn(async move {
-            let mut written = 0;
+            let (mut written, mut pace) = (0, tokio::time::interval(PACE));
             while !stopped.load(Ordering::Relaxed) {
+                pace.tick().await;
                 let signal = firing(ALERTS[written % 3], written / 3);
                 signals
                     .create(&kube::api::PostParams::default(), &signal)
@@ -104,9 +108,8 @@ impl Scene {
         assert_eq!(self.operator.get("/livez").await.unwrap().0, 200, "an outage of Redis is not the operator's death");
     }
 
-    /// Ends the load and waits for the exact counts.
-    async fn recovers(mut self) {
-        let back = Instant::now();
+    /// Ends the load and waits for the exact counts. `back`: when Redis could be used again.
+    async fn recovers(mut self, back: Instant) {
         let (stop, load) = self.load.take().unwrap();
         stop.store(true, Ordering::Relaxed);
         let written = load.await.unwrap();
@@ -141,7 +144,7 @@ async fn redis_is_killed_and_starts_again_with_its_data() {
     scene.redis.kill();
     scene.wait_for_the_outage().await;
     scene.redis.start_again();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
@@ -150,9 +153,10 @@ async fn redis_is_killed_and_starts_again_empty() {
     scene.redis.kill();
     scene.wait_for_the_outage().await;
     scene.redis.start_again();
+    let back = Instant::now();
     let note = scene.world.event("LedgerRebuilt").await;
     assert!(note.contains("has lost this storm"), "{note}");
-    scene.recovers().await;
+    scene.recovers(back).await;
 }
 
 #[tokio::test]
@@ -161,15 +165,16 @@ async fn redis_sleeps_and_wakes_up() {
     scene.redis.signal("STOP");
     scene.wait_for_the_outage().await;
     scene.redis.signal("CONT");
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
 async fn redis_is_wiped_by_hand() {
     let scene = Scene::new("wiped", &[]).await;
     scene.redis.command("FLUSHALL").unwrap();
+    let back = Instant::now();
     scene.world.event("LedgerRebuilt").await;
-    scene.recovers().await;
+    scene.recovers(back).await;
 }
 
 #[tokio::test]
@@ -179,7 +184,7 @@ async fn redis_becomes_a_read_only_replica_and_a_primary_again() {
     scene.redis.command(&format!("REPLICAOF 127.0.0.1 {}", primary.port())).unwrap();
     scene.wait_for_the_outage().await;
     scene.redis.command("REPLICAOF NO ONE").unwrap();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 #[tokio::test]
@@ -190,7 +195,7 @@ async fn redis_is_full_and_gets_room_again() {
     let (_, reason) = scene.operator.get("/readyz").await.unwrap();
     assert!(reason.contains("full"), "{reason}");
     scene.redis.command("CONFIG SET maxmemory 512mb").unwrap();
-    scene.recovers().await;
+    scene.recovers(Instant::now()).await;
 }
 
 // Back to the memory ledger and forward again, with a Redis that remembers how things were before.

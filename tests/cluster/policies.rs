@@ -109,9 +109,8 @@ async fn a_policy_groups_by_label_and_a_signal_without_it_says_so() {
         })
         .collect();
     storms.sort();
-    let expected = |pattern: &str, alerts| {
-        (format!("everywhere (any alert in any namespace) {{team={pattern}}}"), alerts, world.namespace.clone())
-    };
+    let expected =
+        |pattern: &str, alerts| (format!("any alert anywhere {{team={pattern}}}"), alerts, world.namespace.clone());
     assert_eq!(storms, [expected("\"a\"", 2), expected("\"b\"", 1), expected("-", 1)]);
     let message = told(&world, "without", "Grouped", "LabelsMissing").await;
     assert_eq!(message, "its policy groups by labels that it lacks: team");

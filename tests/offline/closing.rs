@@ -132,8 +132,31 @@ async fn nothing_is_written_after_closed() {
     wiped.watch_catches_up(storm());
     wiped.bring(&[2], 0).await;
     assert_eq!(wiped.run(storm(), vec![]).await, Next::Done, "the ledger's storm lost its place");
-    assert_eq!(wiped.receipts.told("abandon"), 1);
+    assert!(wiped.receipts.told("abandon") > 0);
     wiped.server.expect(vec![], wiped.rewatch.notified()).await;
+}
+
+// Invariants 1, 8: the ledger was wiped after the merge and before the first publish. Nobody was shown these Signals: a receipt would
+// let the list that follows take them for handled.
+#[tokio::test(start_paused = true)]
+async fn a_storm_that_the_ledger_does_not_know_has_no_receipts_written() {
+    let mut press = Press::default();
+    press.receipts.unpublished.store(true, Ordering::Relaxed);
+    assert_eq!(press.run(storm(), vec![]).await, Next::Done);
+    assert_eq!(press.receipts.told("release"), 0);
+    press.server.expect(vec![], press.rewatch.notified()).await;
+}
+
+// Section 4: an end that is written before the list is complete comes before receipts that a process that died has owed.
+#[tokio::test(start_paused = true)]
+async fn no_end_is_written_before_the_list_of_signals_is_complete() {
+    let mut press = Press::published(&[1]).await;
+    press.set_clock(QUIET + 1);
+    press.run(storm(), vec![ending("Quiet").fails(503)]).await;
+    press.listed.send_replace(None);
+    assert_eq!(press.run(storm(), vec![]).await, Next::Done);
+    press.listed.send_replace(Some(1));
+    assert_eq!(press.run(storm(), vec![ending("Quiet")]).await, Next::Done);
 }
 
 // Section 4: a storm closes only when the first list of this leader is complete.
@@ -186,7 +209,7 @@ async fn of_two_open_objects_of_one_key_the_younger_is_closed_as_superseded(#[ca
     let younger = storm_in("prod", 5);
     let superseded = apply(younger).check(closes_as("Superseded"));
     assert_eq!(press.run(younger, vec![superseded]).await, Next::Done);
-    assert_eq!(press.receipts.told("abandon"), 1);
+    assert!(press.receipts.told("abandon") > 0);
     press.server.expect(vec![], press.rewatch.notified()).await;
     assert!(matches!(press.run(storm(), vec![]).await, Next::After(_)), "the older is adopted and stays");
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));

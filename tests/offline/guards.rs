@@ -30,16 +30,17 @@ fn the_crds_folder_is_what_the_program_prints() {
 }
 
 // Room → the rooms whose types it may name. Its own are always allowed.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("storm", &["api"]),
     ("api", &[]),
     ("ledger", &["storm", "metrics"]),
-    ("runtime", &["ledger", "metrics"]),
+    ("runtime", &["api", "ledger", "metrics"]),
     ("metrics", &[]),
     ("policies", &["api", "storm", "runtime", "metrics"]),
     ("publish", &["api", "storm", "ledger", "runtime", "metrics", "policies"]),
     ("ingest", &["api", "storm", "ledger", "runtime", "metrics", "policies", "publish"]),
     ("retention", &["api", "storm", "runtime", "metrics", "policies", "publish"]),
+    ("gateway", &["api", "storm", "runtime", "metrics"]),
     ("admin", &["runtime", "metrics", "publish"]),
 ];
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stormfold::ingest::Ingest;
 use stormfold::ingest::receipt::Board;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Begun, Closing, Ledger, LedgerError, Merge, Snapshot};
+use stormfold::ledger::{Begun, Closing, Ledger, LedgerError, Merge, Moment, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::publish::watch_projections;
 use stormfold::runtime::clock::Clock;
@@ -59,17 +59,11 @@ impl Ledger for Flaky {
         }
         self.inner.open(id, pattern, now).await
     }
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.inner.hold(key, epoch, uids, now).await
+    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+        self.inner.hold(key, epoch, uids, at).await
     }
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
-        self.inner.note_resolved(key, uids, now).await
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+        self.inner.note_resolved(key, uids, at).await
     }
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
         self.inner.dirty().await
@@ -88,15 +82,15 @@ impl Ledger for Flaky {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError> {
-        self.inner.close(id, snapshot, reason, now).await
+        self.inner.close(id, snapshot, reason, at).await
     }
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.settle(id).await
     }
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
-        self.inner.forget(id, now).await
+    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+        self.inner.forget(id, at).await
     }
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.drop_storm(id).await

@@ -15,11 +15,14 @@ mod bounds;
 mod closing;
 
 mod faults;
+mod gateway;
 mod guards;
 mod ingesting;
+mod leading;
 mod ledger;
 mod pacing;
 mod press;
+mod protocol;
 mod publishing;
 mod receipts;
 mod redis_connection;

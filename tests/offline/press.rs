@@ -1,9 +1,10 @@
 //! A publisher at a scripted API server, with everything around it in the hand of the test.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stormfold::api::RemediationRequest;
@@ -20,7 +21,9 @@ use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
-use stormfold::storm::{Digest, Observation, Opening, Policy, Refused, Report, Severity, SignalRef, StormId};
+use stormfold::storm::{
+    DEDUP_HORIZON, Digest, Observation, Opening, Policy, Refused, Report, Severity, SignalRef, StormId,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::script::{API, Expected, Script};
@@ -65,6 +68,7 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         opening: Arc::new(opening),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: at(seconds),
         last_seen: at(seconds),
         reports: vec![Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) }],
@@ -74,6 +78,7 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         missing_labels: Vec::new(),
         resource_version: None,
         told: false,
+        dedup_horizon: DEDUP_HORIZON,
         told_to_wait: None,
         receipt: None,
     }
@@ -102,6 +107,8 @@ pub fn get(id: StormId) -> Expected {
 pub struct Slips {
     calls: Mutex<Vec<&'static str>>,
     pub owed: AtomicUsize,
+    /// What is owed has not been shown by any object.
+    pub unpublished: AtomicBool,
 }
 
 impl Slips {
@@ -114,6 +121,7 @@ impl Slips {
     }
 }
 
+#[async_trait]
 impl Receipts for Slips {
     fn claim(&self, _: StormId) {
         self.note("claim");
@@ -123,9 +131,13 @@ impl Receipts for Slips {
     }
     fn hurry(&self, _: StormId) {}
 
-    fn abandon(&self, _: StormId) {
+    fn abandon(&self, _: StormId) -> bool {
         self.note("abandon");
+        self.unpublished.swap(false, Ordering::Relaxed)
     }
+
+    async fn joined(&self) {}
+
     fn owed(&self, _: StormId) -> usize {
         self.owed.load(Ordering::Relaxed)
     }

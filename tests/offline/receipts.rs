@@ -197,3 +197,31 @@ async fn receipts_are_written_when_a_burst_is_over() {
     office.server.silence(Duration::from_millis(290)).await;
     office.expect(vec![write("a")], Duration::from_millis(100)).await;
 }
+
+// Invariant 1: what was merged into a ledger that was lost is merged again, and owed again.
+#[tokio::test(start_paused = true)]
+async fn receipts_of_what_no_object_shows_are_forgotten_with_the_ledger() {
+    let mut office = Office::new(&["a", "b"]);
+    office.board.owe(storm(), vec![receipt("a")]);
+    office.board.claim(storm());
+    office.board.release(storm());
+    office.board.owe(storm(), vec![receipt("b")]);
+    office.board.forget_unpublished();
+    assert_eq!(office.board.owed(storm()), 1, "the first one is shown, and will be written");
+    office.begin();
+    office.expect(vec![write("a")], Duration::from_mins(1)).await;
+    office.board.owe(storm(), vec![receipt("b")]);
+    assert_eq!(office.board.owed(storm()), 1, "its Signal was read again");
+}
+
+// Invariant 1: the end of a storm comes after the receipts of the Signals that it holds, whoever counted them.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_storm_waits_for_the_receipts_of_what_it_holds() {
+    let mut office = Office::new(&["a"]);
+    office.board.write_for(storm(), receipt("a"));
+    office.board.write_for(storm(), receipt("a"));
+    assert_eq!(office.board.owed(storm()), 1);
+    office.begin();
+    office.expect(vec![write("a")], Duration::from_mins(1)).await;
+    assert_eq!(office.board.owed(storm()), 0);
+}

@@ -163,7 +163,7 @@ async fn a_storm_is_read_and_closed_while_the_server_is_full() {
     let snapshot = world.ledger.snapshot(id).await.unwrap();
     assert!(world.ledger.ack(id, &snapshot).await.unwrap());
     let snapshot = world.ledger.snapshot(id).await.unwrap();
-    assert_eq!(world.ledger.close(id, &snapshot, CloseReason::Quiet, now()).await.unwrap(), Closing::Closed);
+    assert_eq!(world.ledger.close(id, &snapshot, CloseReason::Quiet, now().into()).await.unwrap(), Closing::Closed);
 }
 
 #[tokio::test]

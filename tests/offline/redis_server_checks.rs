@@ -159,7 +159,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
         ledger.merge(&[(key(), vec![signal(uids), signal(&[(99, true)])])], at).await.unwrap().remove(0)
     };
     assert!(matches!(merge(&[(1, true)], 0).await, Merge::NotOpen { .. }));
-    ledger.note_resolved(key(), &[2], now()).await.unwrap();
+    ledger.note_resolved(key(), &[2], now().into()).await.unwrap();
     assert_eq!(ledger.open(id, "X in prod", now()).await.unwrap(), Some(id.epoch));
     assert!(matches!(merge(&[(1, true), (2, true), (1, false)], 0).await, Merge::Joined { .. }));
     assert_eq!(ledger.dirty().await.unwrap(), [id]);
@@ -167,18 +167,18 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
     ledger.mark_published(id).await.unwrap();
     assert!(ledger.ack(id, &snapshot).await.unwrap());
     let snapshot = ledger.snapshot(id).await.unwrap();
-    assert_eq!(ledger.close(id, &snapshot, CloseReason::Quiet, now()).await.unwrap(), Closing::Closed);
+    assert_eq!(ledger.close(id, &snapshot, CloseReason::Quiet, now().into()).await.unwrap(), Closing::Closed);
     ledger.snapshot(id).await.unwrap();
     ledger.settle(id).await.unwrap();
     // What it held is met again a horizon later.
     assert!(matches!(merge(&[(1, true)], 7).await, Merge::NotOpen { .. }));
-    ledger.hold(key(), Some(id.epoch), &[5], now()).await.unwrap();
+    ledger.hold(key(), Some(id.epoch), &[5], now().into()).await.unwrap();
     let next = |seconds| StormId { epoch: id.epoch + seconds, ..id };
     for storm in [next(10), next(20)] {
         assert_eq!(ledger.open(storm, "X in prod", now()).await.unwrap(), Some(storm.epoch));
         assert!(matches!(merge(&[(7, true)], 0).await, Merge::Joined { .. }));
         if storm == next(10) {
-            ledger.forget(storm, now()).await.unwrap();
+            ledger.forget(storm, now().into()).await.unwrap();
         } else {
             ledger.drop_storm(storm).await.unwrap();
         }

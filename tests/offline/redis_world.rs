@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::ledger::{Ledger, LedgerError};
 use stormfold::metrics::Metrics;
-use stormfold::storm::{Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
 use tokio::sync::Notify;
 
 /// The longest that is waited for something that must come: some milliseconds on an idle machine.
@@ -38,7 +38,9 @@ impl World {
 
     /// A call that writes.
     pub async fn write(&self) -> Result<(), LedgerError> {
-        tokio::time::timeout(PATIENCE, self.ledger.hold(key(), Some(7), &[1, 2], now())).await.expect("every call ends")
+        tokio::time::timeout(PATIENCE, self.ledger.hold(key(), Some(7), &[1, 2], now().into()))
+            .await
+            .expect("every call ends")
     }
 
     /// Whether somebody was told to read all Signals again. Asking takes it away.
@@ -92,6 +94,7 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         opening: Arc::new(opening),
         severity: Severity::Warning,
         resolvable: false,
+        incomplete: false,
         first_seen: now(),
         last_seen: now(),
         reports: reports.iter().map(report).collect(),
@@ -101,6 +104,7 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         missing_labels: Vec::new(),
         resource_version: None,
         told: false,
+        dedup_horizon: DEDUP_HORIZON,
         told_to_wait: None,
         receipt: None,
     }

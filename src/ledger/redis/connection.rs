@@ -127,6 +127,7 @@ impl Connection {
         as_begun: bool,
     ) -> Result<Vec<Reply>, LedgerError> {
         let mut live = self.live().await?;
+        let first = live.server.clone();
         let mut repeated = false;
         loop {
             if as_begun {
@@ -154,6 +155,11 @@ impl Connection {
             }
             repeated = true;
             live = self.live().await?;
+            // Even if somebody began with the other server meanwhile: this call was made of what the first one said.
+            if as_begun && live.server != first {
+                self.compare(&live.server)?;
+                return Err(lost());
+            }
         }
     }
 
@@ -222,10 +228,21 @@ impl Connection {
                 Ok(live)
             }
             Err(error) => {
+                let error = self.about(error);
                 self.say_lost(&mut link, &error);
                 link.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    /// The error, with the address that was tried: `/readyz` shows no more than its words.
+    fn about(&self, error: LedgerError) -> LedgerError {
+        let about = |words: String| format!("Redis at {}: {words}", self.settings.address());
+        match error {
+            LedgerError::Unavailable(words) => LedgerError::Unavailable(about(words)),
+            LedgerError::Refused(words) => LedgerError::Refused(about(words)),
+            other @ (LedgerError::Full(_) | LedgerError::Lost(_)) => other,
         }
     }
 

@@ -7,21 +7,21 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, its `sid` as a member, `p` counter of names published, `a` alerts shown; and, each with the first two characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable | while it is open |
-//! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open |
+//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, its `sid` as a member, `p` counter of names published, `a` alerts shown; and, each with the first two characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `i` incomplete | while it is open; until something joined it, at most as `l` |
+//! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open; `r` as `h` |
 //! | `{pp}x<sid>` | intset | resources counted | while it is open |
 //! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
 //! | `{pp}q` | zset | dirty marks `<kid><sid>` by the millisecond of the first unpublished change | until acknowledged |
-//! | `{pp}c<kid><bucket>` | intset | occurrences that closed storms hold, met in one dedup horizon | until two horizons after its start |
+//! | `{pp}c<kid><bucket>` | intset | occurrences that closed storms hold, met in one span of two hours | the dedup horizon of the policy after its end |
 //! | `{pp}d<kid>` | intset | occurrences over before any storm opened with them | the dedup horizon |
-//! | `{pp}l<kid>` | zset | `m` the last closed epoch | two dedup horizons after the close |
+//! | `{pp}l<kid>` | zset | `m` the last closed epoch | the dedup horizon and one span after the close |
 //! | `{pp}f<sid>` | string | final facts of a closed storm | until its end is in the cluster; at most as `l` |
 //! | `{pp}t<sid>` | intset | scratch of `forget` | a minute |
 //! | `{00}e` | string | the incarnation: 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::ledger::DEDUP_HORIZON;
+use crate::ledger::Moment;
 use crate::storm::{DigestKey, Epoch, StormKey};
 
 /// The incarnation.
@@ -33,7 +33,10 @@ pub(super) const PARTITIONS: u16 = 256;
 /// How long the scratch of `forget` may be left by a crash, in seconds.
 pub(super) const SCRATCH_SECONDS: i64 = 60;
 
-const HORIZON: i64 = DEDUP_HORIZON.as_secs();
+/// What closed storms hold is kept in spans of this many seconds: the shortest dedup horizon of a policy.
+const SPAN: i64 = 2 * 3600;
+/// Spans in the longest dedup horizon of a policy: a day.
+pub(super) const MAX_SPANS: i64 = 12;
 
 /// The dirty marks of one partition.
 pub(super) fn dirty(partition: u16) -> String {
@@ -41,24 +44,29 @@ pub(super) fn dirty(partition: u16) -> String {
 }
 
 /// When `l` and `f` expire: not before any `c` of the same close, so that an epoch is never forgotten before what it held.
-pub(super) fn closed_expires(now: Timestamp) -> i64 {
-    now.as_second().saturating_add(2 * HORIZON)
+pub(super) fn closed_expires(at: Moment) -> i64 {
+    at.now.as_second().saturating_add((spans(at.horizon) + 1) * SPAN)
 }
 
 /// When `d` expires.
-pub(super) fn early_expires(now: Timestamp) -> i64 {
-    now.as_second().saturating_add(HORIZON)
+pub(super) fn early_expires(at: Moment) -> i64 {
+    at.now.as_second().saturating_add(spans(at.horizon) * SPAN)
 }
 
-/// The span of one horizon that `now` is in. What is met in one bucket is remembered until the end of the next one: for one to two
-/// horizons, each occurrence for itself, whatever others of the key are met.
+/// The span that `now` is in. What is met in one span is remembered for the horizon after its end: each occurrence for itself,
+/// whatever others of the key are met.
 pub(super) fn bucket(now: Timestamp) -> i64 {
-    now.as_second().div_euclid(HORIZON)
+    now.as_second().div_euclid(SPAN)
 }
 
-/// When `c` of this bucket expires.
-pub(super) fn bucket_expires(bucket: i64) -> i64 {
-    bucket.saturating_add(2).saturating_mul(HORIZON)
+/// How many spans back a horizon goes.
+pub(super) fn spans(horizon: SignedDuration) -> i64 {
+    horizon.as_secs().saturating_add(SPAN - 1).div_euclid(SPAN).clamp(1, MAX_SPANS)
+}
+
+/// When the `c` of now expires.
+pub(super) fn bucket_expires(at: Moment) -> i64 {
+    (bucket(at.now).saturating_add(spans(at.horizon)).saturating_add(1)).saturating_mul(SPAN)
 }
 
 /// The names of the keys of one StormKey.

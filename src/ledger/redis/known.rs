@@ -49,12 +49,14 @@ pub(super) struct Registers {
     pub(super) negated_first_seen: Option<i64>,
     pub(super) severity: Option<i64>,
     pub(super) resolvable: Option<i64>,
+    pub(super) incomplete: Option<i64>,
 }
 
 impl Registers {
     /// Each with its name in Redis.
-    pub(super) fn named(&self) -> [(&'static str, Option<i64>); 4] {
-        [("l", self.last_seen), ("f", self.negated_first_seen), ("s", self.severity), ("r", self.resolvable)]
+    pub(super) fn named(&self) -> [(&'static str, Option<i64>); 5] {
+        let Self { last_seen, negated_first_seen, severity, resolvable, incomplete } = *self;
+        [("l", last_seen), ("f", negated_first_seen), ("s", severity), ("r", resolvable), ("i", incomplete)]
     }
 
     /// The greater of each.
@@ -64,6 +66,7 @@ impl Registers {
             negated_first_seen: self.negated_first_seen.max(other.negated_first_seen),
             severity: self.severity.max(other.severity),
             resolvable: self.resolvable.max(other.resolvable),
+            incomplete: self.incomplete.max(other.incomplete),
         }
     }
 
@@ -75,6 +78,7 @@ impl Registers {
             negated_first_seen: beyond(self.negated_first_seen, known.negated_first_seen),
             severity: beyond(self.severity, known.severity),
             resolvable: beyond(self.resolvable, known.resolvable),
+            incomplete: beyond(self.incomplete, known.incomplete),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::RedisLedger;
-use super::keys::{bucket, bucket_expires};
+use super::keys::{MAX_SPANS, bucket, bucket_expires, spans};
 use super::known::Target;
 use super::merge::{Batch, MAX_REPORTS, PIPELINE};
 use super::piece::add_members;
 use super::reply::{read, whole};
-use crate::ledger::{LedgerError, Merge};
+use crate::ledger::{LedgerError, Merge, Moment};
 use crate::metrics::LedgerOperation;
 use crate::storm::{Digest, Epoch, Observation, StormId, StormKey};
 
@@ -20,6 +20,14 @@ pub(super) struct Look {
     epoch: Option<Epoch>,
     last: Option<Epoch>,
     pub(super) held: bool,
+}
+
+/// What closed storms of a key hold of a batch.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) uids: HashSet<Digest>,
+    /// The last closed epoch.
+    pub(super) last: Option<Epoch>,
 }
 
 impl RedisLedger {
@@ -52,7 +60,10 @@ impl RedisLedger {
             let names = self.names(*key)?;
             pipeline.cmd("ZSCORE").arg(names.registers()).arg("e");
             pipeline.cmd("ZSCORE").arg(names.last()).arg("m");
-            pipeline.cmd("EXISTS").arg(names.held(bucket(now))).arg(names.held(bucket(now) - 1));
+            let exists = pipeline.cmd("EXISTS");
+            for back in 0..=MAX_SPANS {
+                exists.arg(names.held(bucket(now) - back));
+            }
         }
         let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
         let look = |index: usize| -> Result<Look, LedgerError> {
@@ -66,55 +77,72 @@ impl RedisLedger {
     }
 
     /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
-    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HashSet<Digest>>, LedgerError> {
+    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Held>, LedgerError> {
         let mut asked = Vec::new();
         for (index, (key, observations)) in batches.iter().enumerate() {
             if self.known.target(*key).is_none_or(|target| target.held) {
                 let uids: Vec<Digest> = observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect();
-                asked.extend(uids.chunks(MAX_REPORTS).map(|uids| (index, *key, uids.to_vec())));
+                let horizon = observations.iter().map(|o| o.dedup_horizon).max().unwrap_or_default();
+                let (key, at) = (*key, Moment { now, horizon });
+                asked.extend(uids.chunks(MAX_REPORTS).map(|uids| Asked { index, key, uids: uids.to_vec(), at }));
             }
         }
-        let mut held: Vec<HashSet<Digest>> = batches.iter().map(|_| HashSet::new()).collect();
+        let mut held: Vec<Held> = batches.iter().map(|_| Held::default()).collect();
         for asked in asked.chunks(PIPELINE) {
-            for ((index, ..), met) in asked.iter().zip(self.meet(asked, now).await?) {
-                held[*index].extend(met);
+            for (asked, met) in asked.iter().zip(self.meet(asked).await?) {
+                held[asked.index].uids.extend(met.uids);
+                held[asked.index].last = met.last;
             }
         }
         Ok(held)
     }
 
-    async fn meet(
-        &self,
-        asked: &[(usize, StormKey, Vec<Digest>)],
-        now: Timestamp,
-    ) -> Result<Vec<Vec<Digest>>, LedgerError> {
-        let bucket = bucket(now);
+    async fn meet(&self, asked: &[Asked]) -> Result<Vec<Held>, LedgerError> {
         let mut pipeline = redis::pipe();
-        for (_, key, uids) in asked {
-            for bucket in [bucket, bucket - 1] {
-                pipeline.cmd("SMISMEMBER").arg(self.names(*key)?.held(bucket)).arg(uids);
+        for Asked { key, uids, at, .. } in asked {
+            for back in 0..=spans(at.horizon) {
+                pipeline.cmd("SMISMEMBER").arg(self.names(*key)?.held(bucket(at.now) - back)).arg(uids);
             }
+            pipeline.cmd("ZSCORE").arg(self.names(*key)?.last()).arg("m");
         }
         let replies = self.connection.send(LedgerOperation::Look, &pipeline).await?;
         let (mut met, mut renewals) = (Vec::with_capacity(asked.len()), redis::pipe());
-        for (index, (_, key, uids)) in asked.iter().enumerate() {
-            let (current, before): (Vec<bool>, Vec<bool>) =
-                (read(&replies, 2 * index)?, read(&replies, 2 * index + 1)?);
-            let uids = uids.iter().copied().zip(current.into_iter().zip(before));
+        let mut next = 0;
+        for Asked { key, uids, at, .. } in asked {
+            let current: Vec<bool> = read(&replies, next)?;
+            let mut earlier = vec![false; uids.len()];
+            for index in next + 1..=next + usize::try_from(spans(at.horizon)).unwrap_or_default() {
+                let span: Vec<bool> = read(&replies, index)?;
+                earlier.iter_mut().zip(span).for_each(|(met, in_span)| *met |= in_span);
+                next = index;
+            }
+            let last = read::<Option<f64>>(&replies, next + 1)?.map(whole);
+            next += 2;
+            let uids = uids.iter().copied().zip(current.into_iter().zip(earlier));
             let renewed: Vec<Digest> =
                 uids.clone().filter(|(_, met)| *met == (false, true)).map(|(uid, _)| uid).collect();
             if !renewed.is_empty() {
-                let held = self.names(*key)?.held(bucket);
+                let held = self.names(*key)?.held(bucket(at.now));
                 add_members(&mut renewals, &held, &renewed);
-                renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(bucket));
+                renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(*at));
             }
-            met.push(uids.filter(|(_, (current, before))| *current || *before).map(|(uid, _)| uid).collect());
+            let uids = uids.filter(|(_, (current, earlier))| *current || *earlier).map(|(uid, _)| uid).collect();
+            met.push(Held { uids, last });
         }
         if !renewals.is_empty() {
             self.connection.send(LedgerOperation::Hold, &renewals).await?;
         }
         Ok(met)
     }
+}
+
+/// Occurrences of one batch that are asked for.
+struct Asked {
+    /// Which batch.
+    index: usize,
+    key: StormKey,
+    uids: Vec<Digest>,
+    at: Moment,
 }
 
 /// No storm is open: says whether one must be.

@@ -12,10 +12,10 @@ use redis::Value;
 
 use super::RedisLedger;
 use super::known::Target;
-use super::look::not_open;
+use super::look::{Held, not_open};
 use super::piece::{Piece, fresh, registers};
 use super::reply::{Reply, read};
-use crate::ledger::{LedgerError, Merge};
+use crate::ledger::{LedgerError, Merge, wholly_held};
 use crate::metrics::{LedgerOperation, MergeOutcome};
 use crate::storm::{Digest, Observation, StormId, StormKey};
 
@@ -82,10 +82,12 @@ impl RedisLedger {
         for (index, (batch, held)) in batches.iter().zip(&held).enumerate() {
             attempts.push(match self.known.target(batch.0) {
                 Some(target) => {
-                    self.cut(index, batch, &target, held, &mut pieces);
-                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new() })
+                    self.cut(index, batch, &target, &held.uids, &mut pieces);
+                    let (whole, last) = (wholly_held(&batch.1, |uid| held.uids.contains(uid)), held.last);
+                    let last = last.filter(|_| !whole.is_empty());
+                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new(), held: whole, last })
                 }
-                None => Attempt::Settled(not_open(batch, closed.get(&batch.0).copied().flatten(), held)),
+                None => Attempt::Settled(not_open(batch, closed.get(&batch.0).copied().flatten(), &held.uids)),
             });
         }
         for chunk in pieces.chunks(PIPELINE) {
@@ -137,16 +139,11 @@ impl RedisLedger {
         }
     }
 
-    async fn send_pieces(
-        &self,
-        pieces: &[Piece<'_>],
-        held: &[HashSet<Digest>],
-        now: Timestamp,
-    ) -> Result<Vec<Done>, LedgerError> {
+    async fn send_pieces(&self, pieces: &[Piece<'_>], held: &[Held], now: Timestamp) -> Result<Vec<Done>, LedgerError> {
         let mut pipeline = redis::pipe();
         let mut ends = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            piece.commands(&mut pipeline, &held[piece.batch], now.as_millisecond());
+            piece.commands(&mut pipeline, &held[piece.batch].uids, now.as_millisecond());
             ends.push(pipeline.len());
         }
         let mut replies = self.connection.send_each(LedgerOperation::Merge, &pipeline).await?.into_iter();
@@ -155,7 +152,7 @@ impl RedisLedger {
         for (piece, end) in pieces.iter().zip(ends) {
             let own = replies.by_ref().take(end - begin).collect();
             begin = end;
-            done.push(self.piece_done(piece, own, &held[piece.batch])?);
+            done.push(self.piece_done(piece, own, &held[piece.batch].uids)?);
         }
         Ok(done)
     }

@@ -34,7 +34,7 @@ use known::{Known, Target};
 use piece::add_members;
 use reply::{read, whole};
 
-use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Snapshot};
+use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot};
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
 use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
@@ -54,6 +54,8 @@ pub struct RedisLedger {
 struct Life {
     incarnation: Arc<str>,
     digests: DigestKey,
+    /// How many there were before.
+    number: u64,
 }
 
 impl RedisLedger {
@@ -143,9 +145,13 @@ impl Ledger for RedisLedger {
         let (incarnation, made) = self.read_incarnation().await?;
         let digests = digest_key(&incarnation)?;
         self.known.forget_all();
-        let life = Life { incarnation: incarnation.into(), digests };
-        let before = self.life.lock().unwrap_or_else(PoisonError::into_inner).replace(life.clone());
-        let wiped = made || before.is_some_and(|before| before.incarnation != life.incarnation);
+        let incarnation: Arc<str> = incarnation.into();
+        let before = {
+            let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = life.as_ref().map_or(0, |before| before.number + 1);
+            life.replace(Life { incarnation: incarnation.clone(), digests, number })
+        };
+        let wiped = made || before.is_some_and(|before| before.incarnation != incarnation);
         let memory = match (wiped, another_server) {
             (true, _) => Memory::Empty,
             (false, true) => Memory::Doubtful,
@@ -159,7 +165,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
-        let open = self.open_storm(id).await?;
+        let open = self.open_storm(id, now).await?;
         let Some(epoch) = open else { return Ok(None) };
         let held = self.look(&[id.key], now).await?.pop().is_some_and(|look| look.held);
         let names = Arc::new(self.storm_names(StormId { key: id.key, epoch })?);
@@ -167,31 +173,25 @@ impl Ledger for RedisLedger {
         Ok(Some(epoch))
     }
 
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let (names, bucket) = (self.names(key)?, keys::bucket(now));
+    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+        let (names, bucket) = (self.names(key)?, keys::bucket(at.now));
         let mut pipeline = redis::pipe();
         add_members(&mut pipeline, &names.held(bucket), uids);
-        pipeline.cmd("EXPIREAT").arg(names.held(bucket)).arg(keys::bucket_expires(bucket));
+        pipeline.cmd("EXPIREAT").arg(names.held(bucket)).arg(keys::bucket_expires(at));
         if let Some(epoch) = epoch {
             pipeline.cmd("ZADD").arg(names.last()).arg("GT").arg(epoch).arg("m");
-            pipeline.cmd("EXPIREAT").arg(names.last()).arg(keys::closed_expires(now));
+            pipeline.cmd("EXPIREAT").arg(names.last()).arg(keys::closed_expires(at));
         }
         self.connection.send(LedgerOperation::Hold, &pipeline).await?;
         self.known.holds(key);
         Ok(())
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], now: Timestamp) -> Result<(), LedgerError> {
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
         let early = self.names(key)?.early();
         let mut pipeline = redis::pipe();
         add_members(&mut pipeline, &early, uids);
-        pipeline.cmd("EXPIREAT").arg(&early).arg(keys::early_expires(now));
+        pipeline.cmd("EXPIREAT").arg(&early).arg(keys::early_expires(at));
         self.connection.send(LedgerOperation::Hold, &pipeline).await.map(drop)
     }
 
@@ -216,9 +216,9 @@ impl Ledger for RedisLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError> {
-        self.close_storm(id, snapshot, reason, now).await
+        self.close_storm(id, snapshot, reason, at).await
     }
 
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
@@ -230,8 +230,8 @@ impl Ledger for RedisLedger {
         self.remove(id.epoch, &names, None).await.map(drop)
     }
 
-    async fn forget(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
-        self.forget_storm(id, now).await
+    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+        self.forget_storm(id, at).await
     }
 
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {

@@ -116,6 +116,7 @@ pub(super) fn registers(observations: &[Observation], held: &HashSet<Digest>) ->
             negated_first_seen: Some(-o.first_seen.as_second()),
             severity: Some(o.severity.rank()),
             resolvable: o.resolvable.then_some(1),
+            incomplete: o.incomplete.then_some(1),
         })
     })
 }

@@ -7,7 +7,7 @@ use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expir
 use super::piece::add_members;
 use super::reply::{read, whole};
 use super::{RedisLedger, facts, random, scripts};
-use crate::ledger::{Closing, LedgerError, Snapshot, Version};
+use crate::ledger::{Closing, LedgerError, Moment, Snapshot, Version};
 use crate::metrics::LedgerOperation;
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::{Epoch, Sample, Severity, StormId, StormMetadata};
@@ -20,6 +20,13 @@ const PAGES: usize = 256;
 const ATTEMPTS: usize = 8;
 /// Where the counter of a storm starts: below 2^30, so that it is stored in 32 bits for long.
 const NONCE_MASK: u64 = (1 << 30) - 1;
+
+/// When a snapshot was taken, by this process' own counts.
+#[derive(Clone, Copy)]
+struct When {
+    begun: u64,
+    merged: u64,
+}
 
 /// What the first read says.
 struct Page {
@@ -41,6 +48,7 @@ struct Staged {
     last_seen: Option<i64>,
     severity: Option<i64>,
     resolvable: bool,
+    incomplete: bool,
     counter: Option<i64>,
     published: bool,
     dirty_since: Option<i64>,
@@ -54,12 +62,13 @@ impl RedisLedger {
         Ok(self.connection.send(operation, &pipeline).await?.pop().unwrap_or(Value::Nil))
     }
 
-    pub(super) async fn open_storm(&self, id: StormId) -> Result<Option<Epoch>, LedgerError> {
+    pub(super) async fn open_storm(&self, id: StormId, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
         let (life, names) = (self.life()?, self.storm_names(id)?);
+        let expires = closed_expires(now.into());
         let keys =
             [names.key.registers(), names.key.last(), names.key.early(), names.resolved(), INCARNATION.to_owned()];
         let mut cmd = scripts::call(&scripts::OPEN, &keys);
-        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK).arg(names.sid());
+        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK).arg(names.sid()).arg(expires);
         match read::<i64>(&[self.run(LedgerOperation::Open, cmd).await?], 0)? {
             -1 => Err(self.wiped()),
             0 => Ok(None),
@@ -71,12 +80,12 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         for _ in 0..ATTEMPTS {
             // Before anything is read: what is counted here is in what is read.
-            let merged = self.known.count();
+            let when = When { begun: self.life()?.number, merged: self.known.count() };
             let page = self.page(&names, 0).await?;
             if page.open != Some(id.epoch) {
                 return self.read_not_open(id, &names, page).await;
             }
-            if let Some(snapshot) = self.stage_all(id, &names, page.texts, merged).await? {
+            if let Some(snapshot) = self.stage_all(id, &names, page.texts, when).await? {
                 return Ok(snapshot);
             }
         }
@@ -128,7 +137,7 @@ impl RedisLedger {
         id: StormId,
         names: &StormNames,
         mut texts: Vec<String>,
-        merged: u64,
+        when: When,
     ) -> Result<Option<Snapshot>, LedgerError> {
         let mut sample = Sample::default();
         let (mut taken, mut counter) = (0, None);
@@ -142,7 +151,7 @@ impl RedisLedger {
                 return Ok(None);
             }
             if taken >= staged.names || page == PAGES {
-                return Ok(Some(self.snapshot_of(id, staged, &sample, taken, merged)));
+                return Ok(Some(self.snapshot_of(id, staged, &sample, taken, when)));
             }
             texts = self.page(names, taken).await?.texts;
         }
@@ -180,13 +189,15 @@ impl RedisLedger {
             last_seen: register(6)?,
             severity: register(7)?,
             resolvable: register(8)? == Some(1),
-            counter: register(9)?,
-            published: register(10)?.is_some(),
-            dirty_since: register(11)?,
+            incomplete: register(9)? == Some(1),
+            counter: register(10)?,
+            published: register(11)?.is_some(),
+            dirty_since: register(12)?,
         }))
     }
 
-    fn snapshot_of(&self, id: StormId, staged: Staged, sample: &Sample, taken: usize, merged: u64) -> Snapshot {
+    fn snapshot_of(&self, id: StormId, staged: Staged, sample: &Sample, taken: usize, when: When) -> Snapshot {
+        let When { begun, merged } = when;
         let time = |second: i64| Timestamp::from_second(second).ok();
         let metadata = (|| {
             Some(StormMetadata {
@@ -198,20 +209,27 @@ impl RedisLedger {
                 first_seen: time(-staged.negated_first_seen?)?,
                 last_seen: time(staged.last_seen?)?,
                 severity: Severity::from_rank(staged.severity?),
+                incomplete: staged.incomplete,
             })
         })();
         // A mark that no storm ever has: what was not read to the end is not what can be closed, nor all that is dirty.
         let mark = if taken < staged.names { String::new() } else { staged.mark };
         Snapshot {
             view: LedgerView::Open { metadata, resolvable: staged.resolvable, published: staged.published },
-            version: Version { mark: mark.into(), merged, names: taken, counter: staged.counter.unwrap_or_default() },
+            version: Version {
+                mark: mark.into(),
+                merged,
+                names: taken,
+                counter: staged.counter.unwrap_or_default(),
+                begun,
+            },
             dirty_since: staged.dirty_since.and_then(|at| Timestamp::from_millisecond(at).ok()),
         }
     }
 
     pub(super) async fn storm_has_object(&self, id: StormId) -> Result<(), LedgerError> {
         let names = self.storm_names(id)?;
-        let mut cmd = scripts::call(&scripts::PUBLISHED, &[names.key.registers()]);
+        let mut cmd = scripts::call(&scripts::PUBLISHED, &[names.key.registers(), names.resolved()]);
         cmd.arg(id.epoch);
         self.run(LedgerOperation::Ack, cmd).await.map(drop)
     }
@@ -221,7 +239,10 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         let keys = [names.key.registers(), names.seen(), names.resolved(), names.names(), names.key.dirty()];
         let mut cmd = scripts::call(&scripts::ACK, &keys);
-        let Version { mark, merged, names: taken, counter } = &snapshot.version;
+        let Version { mark, merged, names: taken, counter, begun } = &snapshot.version;
+        if *begun != self.life()?.number {
+            return Ok(false);
+        }
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
         cmd.arg(id.epoch).arg(names.mark()).arg(mark.as_ref()).arg(*counter).arg(*taken).arg(alerts);
         self.known.acknowledges(id);
@@ -235,9 +256,13 @@ impl RedisLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        now: Timestamp,
+        at: Moment,
     ) -> Result<Closing, LedgerError> {
         let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(Closing::Changed) };
+        // A ledger that fell back can have a mark again that it had before, and other occurrences behind it.
+        if snapshot.version.begun != self.life()?.number {
+            return Ok(Closing::Changed);
+        }
         let names = self.storm_names(id)?;
         let keys = [
             names.key.registers(),
@@ -246,13 +271,13 @@ impl RedisLedger {
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(now)),
+            names.key.held(bucket(at.now)),
             names.facts(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::CLOSE, &keys);
         cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref());
-        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(now)).arg(bucket_expires(bucket(now)));
+        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(at)).arg(bucket_expires(at));
         let closed = read::<bool>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
         if !closed {
             return Ok(Closing::Changed);
@@ -261,7 +286,7 @@ impl RedisLedger {
         Ok(Closing::Closed)
     }
 
-    pub(super) async fn forget_storm(&self, id: StormId, now: Timestamp) -> Result<bool, LedgerError> {
+    pub(super) async fn forget_storm(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
         let names = self.storm_names(id)?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("DEL").arg(names.scratch());
@@ -280,12 +305,12 @@ impl RedisLedger {
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(now)),
+            names.key.held(bucket(at.now)),
             names.scratch(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::FORGET, &keys);
-        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(now)).arg(bucket_expires(bucket(now))).arg(shown);
+        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(at)).arg(bucket_expires(at)).arg(shown);
         let let_go = self.run(LedgerOperation::Close, cmd).await?;
         self.known.gone(id);
         read(&[let_go], 0)

@@ -13,7 +13,8 @@ use super::{RedisLedger, whole};
 use crate::ledger::LedgerError;
 use crate::metrics::{LedgerOperation, ServerReading};
 
-/// How often a server is looked at again that must not be used or does not answer: readiness should not lag behind by much.
+/// How often a server is looked at again that must not be used, does not answer, or was not told to begin: readiness should not lag
+/// behind by much, nor should a gauge be missing for long.
 const UNWELL: Duration = Duration::from_secs(1);
 
 /// The dirty marks of all partitions.
@@ -34,15 +35,16 @@ impl RedisLedger {
     ) {
         loop {
             let Some(state) = stop.run_until_cancelled(self.check_server(&now)).await else { return };
-            let wait = if state.is_ok() { every } else { every.min(UNWELL) };
-            tell(state);
+            let wait = if let Ok(true) = state { every } else { every.min(UNWELL) };
+            tell(state.map(drop));
             if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn check_server(&self, now: &(impl Fn() -> Timestamp + Sync)) -> Result<(), LedgerError> {
+    /// False: the server is well, and what waits to be published is not known yet.
+    async fn check_server(&self, now: &(impl Fn() -> Timestamp + Sync)) -> Result<bool, LedgerError> {
         let (info, config) = self.connection.look().await?;
         let marks = match self.read_marks().await {
             Ok(marks) => marks,
@@ -53,7 +55,7 @@ impl RedisLedger {
             }
         };
         self.metrics.ledger.server.read(reading(&info, config, marks.as_ref(), now().as_millisecond()));
-        Ok(())
+        Ok(marks.is_some())
     }
 
     /// `None` before the first `begin`.

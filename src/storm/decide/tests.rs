@@ -19,6 +19,7 @@ fn facts(alerts: usize, firing: usize, last_seen: i64) -> StormMetadata {
         affected_resources: vec!["Pod/a".into()],
         first_seen: at(-60),
         last_seen: at(last_seen),
+        incomplete: false,
         severity: Severity::Warning,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::storm::{Observation, Opening, Refused, Report, SignalRef};
+use crate::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, SignalRef};
 
 pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity) -> Observation {
     let opening = Opening {
@@ -26,6 +26,7 @@ pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: S
         opening: Arc::new(opening),
         severity,
         resolvable: false,
+        incomplete: false,
         first_seen: Timestamp::from_second(seconds.0).unwrap(),
         last_seen: Timestamp::from_second(seconds.1).unwrap(),
         reports,
@@ -35,6 +36,7 @@ pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: S
         missing_labels: Vec::new(),
         resource_version: None,
         told: false,
+        dedup_horizon: DEDUP_HORIZON,
         told_to_wait: None,
         receipt: None,
     }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::pair::Play;
-use super::{block_on, histories};
+use super::{histories, redis_ledger};
 use crate::redis_server::RedisServer;
 
 /// Occurrences of one Signal, each firing or resolved.
@@ -59,13 +59,12 @@ fn step(ends: bool, wipes: bool) -> impl Strategy<Value = Step> {
 
 fn play(ends: bool, wipes: bool) {
     let server = RedisServer::start(&[]);
-    histories(100, &prop::collection::vec(step(ends, wipes), 1..50), |history| {
-        block_on(async {
-            let mut play = Play::new(&server, ends).await;
-            for step in &history {
-                play.play(step).await;
-            }
-        });
+    let begin = async || [redis_ledger(&server).await, redis_ledger(&server).await];
+    histories(100, &prop::collection::vec(step(ends, wipes), 1..50), begin, &async |ledgers, history| {
+        let mut play = Play::new(&server, ledgers.clone(), ends).await;
+        for step in &history {
+            play.play(step).await;
+        }
     });
 }
 

@@ -16,7 +16,7 @@ use proptest::test_runner::TestRunner;
 use stormfold::ledger::Ledger;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::metrics::Metrics;
-use stormfold::storm::{Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
 use tokio::sync::Notify;
 
 use crate::redis_server::RedisServer;
@@ -48,6 +48,7 @@ impl Key {
             opening: Arc::new(self.opening()),
             severity: Severity::from_rank(first % 4),
             resolvable: first % 5 == 0,
+            incomplete: first % 7 == 0,
             first_seen: now(100 - first % 13),
             last_seen: now(200 + first % 17),
             reports: reports.iter().map(report).collect(),
@@ -57,6 +58,7 @@ impl Key {
             missing_labels: Vec::new(),
             resource_version: None,
             told: false,
+            dedup_horizon: DEDUP_HORIZON,
             told_to_wait: None,
             receipt: None,
         }
@@ -90,17 +92,28 @@ async fn redis_ledger(server: &RedisServer) -> Arc<RedisLedger> {
     Arc::new(ledger)
 }
 
-/// Runs on a runtime of its own: `proptest` is not asynchronous.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+/// Another server and other processes, as far as a history can tell: what storms of earlier ones left is not looked at again and again.
+async fn empty(server: &RedisServer, ledgers: &[&Arc<RedisLedger>]) {
+    server.command("FLUSHALL").unwrap();
+    for ledger in ledgers {
+        ledger.begin().await.unwrap();
+    }
 }
 
-/// Plays random histories, as many as this or as the variable STORMFOLD_HISTORIES says, and shows the shortest that fails.
-fn histories<S: Strategy>(count: u32, strategy: &S, play: impl Fn(S::Value)) {
+/// Plays random histories, as many as this or as the variable STORMFOLD_HISTORIES says, and shows the shortest that fails. All of them
+/// on one runtime, and with what `begin` makes on it: connections end with theirs.
+fn histories<S: Strategy, T>(
+    count: u32,
+    strategy: &S,
+    begin: impl AsyncFnOnce() -> T,
+    play: &impl AsyncFn(&T, S::Value),
+) {
     let count = std::env::var("STORMFOLD_HISTORIES").map_or(count, |count| count.parse().expect("a number"));
     let config = ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let subject = runtime.block_on(begin());
     let outcome = TestRunner::new(config).run(strategy, |history| {
-        play(history);
+        runtime.block_on(play(&subject, history));
         Ok(())
     });
     if let Err(error) = outcome {

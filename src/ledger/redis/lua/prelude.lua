@@ -11,8 +11,8 @@ local function tag_of(dirty) return string.sub(dirty, 10, 11) end
 -- A text that changes with each merge that tells a storm something new, and with nothing else. Sets and registers only grow; `p` grows
 -- as names leave n, so their sum counts the names that ever came, from a start of the storm's own.
 local function mark_of(h, u, r, n, tag)
-  local s = call('ZMSCORE', h, 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag)
-  for i = 1, 4 do s[i] = s[i] or '-' end
+  local s = call('ZMSCORE', h, 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag, 'i' .. tag)
+  for i = 1, 5 do s[i] = s[i] or '-' end
   local names = (call('ZSCORE', h, 'p') or 0) + call('LLEN', n)
   return call('SCARD', u) .. ' ' .. call('SCARD', r) .. ' ' .. names .. ' ' .. table.concat(s, ' ')
 end

@@ -10,7 +10,7 @@ if epoch == ARGV[1] or not epoch then
 else
   -- Another storm of this key is open: its registers stay.
   local tag = tag_of(ARGV[2])
-  call('ZREM', KEYS[1], 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag)
+  call('ZREM', KEYS[1], 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag, 'i' .. tag)
 end
 call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 call('ZREM', KEYS[6], ARGV[2])

@@ -1,0 +1,354 @@
+//! One body becomes a few Signals: one for each namespace, alert name, severity, cluster and group labels, and for at most so many
+//! occurrences. Pure, and the same for every delivery of the same alerts within five minutes.
+//!
+//! **Names.** A Signal's name is a digest of what it reports and of the five minutes in which it came. A body that is sent again, by the
+//! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist. Hours later the
+//! same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
+//! Signal; nothing is counted twice, because an occurrence is known by its fingerprint, start and resource, whatever Signal reports it.
+//! What is for people only (annotations, shared labels, the Alertmanager's address) is left out of the digest: the two of a pair differ in it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::body::{Alert, Body, Labels, read_alert, read_annotations};
+use super::rules::Rules;
+use super::target::About;
+use super::text::{clean, hex};
+use crate::api;
+use crate::storm::Severity;
+use crate::storm::resource::extract_resource_name;
+
+/// Reports of the same within this time are one.
+const BUCKET_SECONDS: i64 = 300;
+/// As `spec.table` of a Signal, where it counts characters: a byte is at most one.
+const MAX_TABLE: usize = 262_144;
+/// Bounds of a Signal's maps, and of what is in them.
+const MAX_LABELS: usize = 64;
+const MAX_ANNOTATIONS: usize = 32;
+const MAX_KEY: usize = 253;
+const MAX_LABEL: usize = 1_024;
+const MAX_ANNOTATION: usize = 4_096;
+/// As `spec.source`.
+const MAX_INSTANCE: usize = 253;
+const MAX_URL: usize = 2_048;
+/// Longer ones are no fingerprints of Alertmanager's.
+const MAX_FINGERPRINT: usize = 64;
+/// 0001-01-01T00:00:00Z, Go's zero time, with a day of room for time zones: it says "none".
+const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
+
+/// What a body says.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) signals: Vec<Draft>,
+    /// One for each alert, in the order of the body.
+    pub(super) alerts: Vec<AlertFate>,
+    /// Alerts that the sender left out.
+    pub(super) truncated: u64,
+    /// Occurrences that name no resource.
+    pub(super) without_target: u64,
+}
+
+/// A Signal to store.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    /// Its name in whichever namespace it is stored.
+    pub(super) name: String,
+    /// The namespace of the trouble.
+    pub(super) namespace: Option<String>,
+    pub(super) spec: api::SignalSpec,
+}
+
+/// What became of one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AlertFate {
+    /// Empty where the alert has none that can be told.
+    pub(super) fingerprint: Box<str>,
+    pub(super) verdict: Verdict,
+}
+
+/// See [`AlertFate`]. The number is that of a Signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is in this Signal.
+    In(usize),
+    /// It is in this Signal, because another alert of the body says the same.
+    Again(usize),
+    /// It can be in none: says why.
+    Rejected(String),
+}
+
+/// What makes a Signal of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct GroupKey {
+    namespace: Option<String>,
+    cluster: Option<String>,
+    name: String,
+    severity: Severity,
+}
+
+struct Group<'a> {
+    key: GroupKey,
+    lines: Vec<Line>,
+    labels: Labels<'a>,
+    annotations: Labels<'a>,
+}
+
+/// One occurrence.
+#[derive(Debug)]
+struct Line {
+    starts_at: Option<Timestamp>,
+    text: String,
+    /// Which alert of the body.
+    alert: usize,
+}
+
+impl Line {
+    /// In order of time, whatever the state is: what is new comes after what was there, and few Signals change their content.
+    fn order(&self) -> (Option<Timestamp>, &str, &str) {
+        let (_, identity) = self.text.split_once(' ').unwrap_or_default();
+        (self.starts_at, identity, &self.text)
+    }
+}
+
+/// Makes Signals of a body that came at `now`.
+pub(super) fn batch(body: &Body<'_>, rules: &Rules, max_lines: usize, now: Timestamp) -> Batch {
+    let mut reader = Reader {
+        rules,
+        default_status: body.status.as_deref(),
+        groups: Vec::new(),
+        places: HashMap::new(),
+        without_target: 0,
+    };
+    let mut fates: Vec<_> = body.alerts.iter().enumerate().map(|(index, raw)| reader.read(index, raw)).collect();
+    let shared = Shared::of(body, now);
+    let mut signals = Vec::new();
+    for group in reader.groups {
+        group.cut(max_lines, &shared, &mut signals, &mut fates);
+    }
+    Batch { signals, alerts: fates, truncated: body.truncated, without_target: reader.without_target }
+}
+
+/// Goes through the alerts.
+struct Reader<'a> {
+    rules: &'a Rules,
+    default_status: Option<&'a str>,
+    groups: Vec<Group<'a>>,
+    places: HashMap<GroupKey, usize>,
+    without_target: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, index: usize, raw: &'a RawValue) -> AlertFate {
+        match read_alert(raw) {
+            Err(fault) => {
+                AlertFate { fingerprint: "".into(), verdict: Verdict::Rejected(format!("cannot be read: {fault}")) }
+            }
+            Ok(alert) => {
+                let fingerprint = fingerprint(&alert);
+                let verdict = match self.take(index, alert, &fingerprint) {
+                    Ok(()) => Verdict::In(0),
+                    Err(why) => Verdict::Rejected(why),
+                };
+                AlertFate { fingerprint, verdict }
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, alert: Alert<'a>, fingerprint: &str) -> Result<(), String> {
+        let state = match alert.status.as_deref().or(self.default_status) {
+            None | Some("firing") => "firing",
+            Some("resolved") => "resolved",
+            Some(other) => return Err(format!("status is {:?}, not firing or resolved", clean(other, 40))),
+        };
+        let starts_at = starts_at(alert.starts_at.as_deref())?;
+        let about = self.rules.about(&alert.labels).ok_or("the label alertname is missing or empty")?;
+        let resource = about.target.as_ref().and_then(|target| target.resource(about.namespace));
+        self.without_target += u64::from(resource.is_none());
+        let resource = resource.map_or_else(|| "-".to_owned(), |r| extract_resource_name(&r, about.namespace));
+        let start = starts_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        let text = format!("{state} {start} {fingerprint} {resource}\n");
+        let key = key(about);
+        let line = Line { starts_at, text, alert: index };
+        let annotations = read_annotations(&alert);
+        if let Some(place) = self.places.get(&key) {
+            let group = &mut self.groups[*place];
+            group.lines.push(line);
+            keep_shared(&mut group.labels, &alert.labels);
+            keep_shared(&mut group.annotations, &annotations);
+        } else {
+            self.places.insert(key.clone(), self.groups.len());
+            self.groups.push(Group { key, lines: vec![line], labels: alert.labels, annotations });
+        }
+        Ok(())
+    }
+}
+
+/// Owned, because what an alert is about is borrowed from its labels, which do not stay.
+fn key(about: About<'_>) -> GroupKey {
+    GroupKey {
+        namespace: about.namespace.map(str::to_owned),
+        cluster: about.cluster.map(Cow::into_owned),
+        name: about.name.into_owned(),
+        severity: about.severity,
+    }
+}
+
+/// Alertmanager's own, where the alert has it: what it computes from the labels. Whatever else is there is not one.
+fn fingerprint(alert: &Alert<'_>) -> Box<str> {
+    let given = alert.fingerprint.as_deref().unwrap_or_default();
+    let fits =
+        !given.is_empty() && given.len() <= MAX_FINGERPRINT && given.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits { given.into() } else { format!("{:016x}", label_fingerprint(&alert.labels)).into() }
+}
+
+/// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a over the names and values in order of the names, each followed by 0xff.
+fn label_fingerprint(labels: &Labels<'_>) -> u64 {
+    let mut sorted: Vec<_> = labels.iter().collect();
+    sorted.sort_unstable();
+    let texts = sorted.into_iter().flat_map(|(name, value)| [name, value]);
+    texts
+        .flat_map(|text| text.bytes().chain([0xff]))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// In whole milliseconds, in which occurrences are told apart. `None`: the zero time, which says so.
+fn starts_at(text: Option<&str>) -> Result<Option<Timestamp>, String> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let time: Timestamp =
+        text.parse().map_err(|_| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
+    let milliseconds = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
+    Ok(Some(milliseconds).filter(|time| time.as_second() > ZERO_TIME_SECOND))
+}
+
+fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {
+    shared.retain(|label| other.contains(label));
+}
+
+/// What all Signals of a body have.
+struct Shared {
+    group_labels: BTreeMap<String, String>,
+    source: api::Source,
+    incomplete: bool,
+    bucket: i64,
+}
+
+impl Shared {
+    fn of(body: &Body<'_>, now: Timestamp) -> Self {
+        let text = |text: &Option<Cow<'_, str>>, most: usize| {
+            text.as_deref().map(|text| clean(text, most).into_owned()).filter(|text| !text.is_empty())
+        };
+        let url =
+            text(&body.external_url, MAX_URL).filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        let source = api::Source { kind: "alertmanager".to_owned(), instance: text(&body.receiver, MAX_INSTANCE), url };
+        Self {
+            group_labels: bounded(&body.group_labels, MAX_LABELS, MAX_LABEL),
+            source,
+            incomplete: body.truncated > 0,
+            bucket: now.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
+        }
+    }
+}
+
+/// A map that a Signal can hold: the first entries by name, keys and values cut.
+fn bounded(labels: &Labels<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
+    let texts = labels.iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
+    let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
+    while map.len() > entries {
+        map.pop_last();
+    }
+    map
+}
+
+impl Group<'_> {
+    fn cut(mut self, max_lines: usize, shared: &Shared, signals: &mut Vec<Draft>, fates: &mut [AlertFate]) {
+        self.lines.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        let mut labels = bounded(&self.labels, MAX_LABELS, MAX_LABEL);
+        // The labels that Alertmanager grouped by are shared by definition.
+        for (name, value) in &shared.group_labels {
+            if labels.len() < MAX_LABELS {
+                labels.insert(name.clone(), value.clone());
+            }
+        }
+        let annotations = bounded(&self.annotations, MAX_ANNOTATIONS, MAX_ANNOTATION);
+        let mut lines = self.lines.as_slice();
+        while !lines.is_empty() {
+            let mut table = String::with_capacity(lines.len().min(max_lines) * lines[0].text.len());
+            let (mut taken, mut count) = (0, 0);
+            for line in lines {
+                // Sorted: what is the same is side by side.
+                let again = taken > 0 && lines[taken - 1].text == line.text;
+                if !again && (count == max_lines || table.len() + line.text.len() > MAX_TABLE) {
+                    break;
+                }
+                taken += 1;
+                fates[line.alert].verdict =
+                    if again { Verdict::Again(signals.len()) } else { Verdict::In(signals.len()) };
+                if !again {
+                    count += 1;
+                    table.push_str(&line.text);
+                }
+            }
+            lines = &lines[taken..];
+            signals.push(self.key.draft(table, labels.clone(), annotations.clone(), shared));
+        }
+    }
+}
+
+impl GroupKey {
+    fn draft(
+        &self,
+        table: String,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        shared: &Shared,
+    ) -> Draft {
+        Draft {
+            name: self.signal_name(&table, shared),
+            spec: api::SignalSpec {
+                name: self.name.clone(),
+                severity: self.severity.into(),
+                namespace: Some(self.namespace.clone().unwrap_or_default()),
+                cluster: self.cluster.clone(),
+                source: Some(shared.source.clone()),
+                labels,
+                annotations,
+                // Alertmanager reports ends unless it is told not to; then its silence is no end either.
+                resolvable: true,
+                incomplete: shared.incomplete,
+                occurrences: None,
+                table: Some(table),
+            },
+            namespace: self.namespace.clone(),
+        }
+    }
+
+    /// Hexadecimal characters and a number: nothing of an alert's text.
+    fn signal_name(&self, table: &str, shared: &Shared) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |field: &[u8]| {
+            // The length keeps one field from running into the next.
+            digest.update(field.len().to_be_bytes());
+            digest.update(field);
+        };
+        add(&[u8::from(self.namespace.is_some()), u8::from(self.cluster.is_some()), u8::from(shared.incomplete)]);
+        add(self.namespace.as_deref().unwrap_or_default().as_bytes());
+        add(self.cluster.as_deref().unwrap_or_default().as_bytes());
+        add(self.name.as_bytes());
+        add(&self.severity.rank().to_be_bytes());
+        for (name, value) in &shared.group_labels {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        add(table.as_bytes());
+        let digest: [u8; 32] = digest.finalize().into();
+        format!("am-{}-{}", hex(&digest[..16]), shared.bucket)
+    }
+}
+
+#[cfg(test)]
+#[path = "batch/tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! Signals into the API server: in the namespace of the trouble where that is possible, else in the operator's own.
+
+use std::sync::Arc;
+
+use axum::http::Request;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use futures::{StreamExt as _, stream};
+use kube::client::Body;
+use kube::core::{ObjectMeta, Status};
+use kube::{Client, Resource};
+use tokio::sync::Semaphore;
+
+use super::batch::Draft;
+use crate::api::{self, Signal};
+use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
+use crate::runtime::error::{ApiError, call};
+
+/// Creates at once, of all requests together: each has a connection to the API server.
+const CREATES: usize = 16;
+/// Creates at once of one request, so that others get their turn.
+const CREATES_PER_BODY: usize = 8;
+/// The API server answers with this much of an object instead of all of it.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+/// An answer that is no success has at most this much of interest.
+const MAX_STATUS: usize = 64 * 1024;
+
+/// Creates Signals.
+pub struct Creator {
+    /// Of its own, without retries: Alertmanager tries again, and must hear of a failure in time.
+    client: Client,
+    places: Places,
+    permits: Arc<Semaphore>,
+    metrics: GatewayMetrics,
+}
+
+/// Where Signals may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    home: String,
+    /// None: all.
+    watched: Vec<String>,
+}
+
+impl Places {
+    /// `own`: the operator's namespace. `watched`: what it watches; none: all. A Signal where nobody watches would be lost, so if the
+    /// operator's own is not among them, the first of them takes its place.
+    pub fn new(own: &str, watched: Vec<String>) -> Self {
+        let home = if watched.is_empty() || watched.iter().any(|namespace| namespace == own) {
+            own
+        } else {
+            watched.first().map_or(own, String::as_str)
+        };
+        Self { home: home.to_owned(), watched }
+    }
+
+    /// The namespace for what has none, or cannot be in its own.
+    pub fn home(&self) -> &str {
+        &self.home
+    }
+
+    fn is_watched(&self, namespace: &str) -> bool {
+        self.watched.is_empty() || self.watched.iter().any(|watched| watched == namespace)
+    }
+}
+
+/// A Signal that the API server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// False: it had it already.
+    pub(super) created: bool,
+}
+
+/// Why a Signal is not in the namespace of its trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    /// Nobody watches there.
+    NotWatched,
+    /// It does not exist, or is being deleted.
+    Missing,
+    /// The operator may not create there, or its quota is used up.
+    Forbidden,
+}
+
+impl Away {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::NotWatched => "NotWatched",
+            Self::Missing => "NamespaceMissing",
+            Self::Forbidden => "Forbidden",
+        }
+    }
+
+    /// Whether this error is about the namespace, and another one may do.
+    fn of(error: &ApiError) -> Option<Self> {
+        if error.namespace_is_gone() {
+            return Some(Self::Missing);
+        }
+        (error.code() == Some(403)).then_some(Self::Forbidden)
+    }
+}
+
+impl Creator {
+    /// Creates with this client, in these places.
+    pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
+        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), metrics }
+    }
+
+    /// Stores all of them; gives what became of each. One that fails does not keep the others from being stored.
+    pub(super) async fn store(&self, drafts: &[Draft]) -> Vec<Result<Stored, ApiError>> {
+        // Futures do nothing before they are polled, and no more than these are at a time.
+        let creates: Vec<_> = drafts.iter().map(|draft| self.store_one(draft)).collect();
+        stream::iter(creates).buffered(CREATES_PER_BODY).collect().await
+    }
+
+    async fn store_one(&self, draft: &Draft) -> Result<Stored, ApiError> {
+        // The semaphore is never closed; without a permit there would only be one create more.
+        let _permit = self.permits.acquire().await.ok();
+        let home = self.places.home();
+        let away = match draft.namespace.as_deref() {
+            None => None,
+            Some(namespace) if !self.places.is_watched(namespace) => Some(Away::NotWatched),
+            Some(namespace) => match self.create(namespace, draft, None).await {
+                Err(error) if namespace != home && Away::of(&error).is_some() => {
+                    tracing::debug!(%error, home, "a Signal goes to the operator's namespace");
+                    Away::of(&error)
+                }
+                done => return self.counted(done, SignalPlace::Trouble),
+            },
+        };
+        self.counted(self.create(home, draft, away).await, SignalPlace::Home)
+    }
+
+    fn counted(&self, stored: Result<Stored, ApiError>, place: SignalPlace) -> Result<Stored, ApiError> {
+        let result = match &stored {
+            Ok(Stored { created: true, .. }) => StoreResult::Created,
+            Ok(_) => StoreResult::Existed,
+            Err(_) => StoreResult::Failed,
+        };
+        self.metrics.stored(result, place);
+        stored
+    }
+
+    async fn create(&self, namespace: &str, draft: &Draft, away: Option<Away>) -> Result<Stored, ApiError> {
+        let name = &draft.name;
+        let stored = |created| Stored { namespace: namespace.to_owned(), name: name.clone(), created };
+        match call(|| format!("create Signal {namespace}/{name}"), self.send(namespace, &object(draft, away))).await {
+            Ok(()) => Ok(stored(true)),
+            Err(ApiError::Kube { cause, .. }) if matches!(cause.as_ref(), kube::Error::Api(s) if s.is_already_exists()) => {
+                Ok(stored(false))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&self, namespace: &str, signal: &Signal) -> Result<(), kube::Error> {
+        let path = format!("{}?fieldManager={}", Signal::url_path(&(), Some(namespace)), api::FIELD_MANAGER);
+        let body = serde_json::to_vec(signal).map_err(kube::Error::SerdeError)?;
+        let request = Request::post(path)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, METADATA_ONLY)
+            .body(Body::from(body))
+            .map_err(kube::Error::HttpError)?;
+        let response = self.client.send(request).await?;
+        let code = response.status();
+        let mut body = axum::body::Body::new(response.into_body()).into_data_stream();
+        // Read to its end, so that the connection can be used again.
+        let mut answer = Vec::new();
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|error| kube::Error::Service(error.into()))?;
+            let room = MAX_STATUS.saturating_sub(answer.len());
+            answer.extend_from_slice(&part[..part.len().min(room)]);
+        }
+        if code.is_success() {
+            return Ok(());
+        }
+        let status = serde_json::from_slice(&answer).unwrap_or_else(|_| {
+            Status::failure("the answer is not of an API server", "Unknown").with_code(code.as_u16())
+        });
+        Err(kube::Error::Api(Box::new(status)))
+    }
+}
+
+fn object(draft: &Draft, away: Option<Away>) -> Signal {
+    let key = |name: &str| format!("{}/{name}", api::GROUP);
+    let origin = away.map(|away| {
+        let namespace = draft.namespace.clone().unwrap_or_default();
+        [(key("origin-namespace"), namespace), (key("origin-reason"), away.reason().to_owned())].into()
+    });
+    Signal {
+        metadata: ObjectMeta {
+            name: Some(draft.name.clone()),
+            labels: Some([(key("source"), "alertmanager".to_owned())].into()),
+            annotations: origin,
+            ..ObjectMeta::default()
+        },
+        spec: draft.spec.clone(),
+        status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("stormfold-system", &[], "stormfold-system")]
+    #[case("stormfold-system", &["prod", "stormfold-system"], "stormfold-system")]
+    #[case("stormfold-system", &["prod", "web"], "prod")]
+    fn what_nobody_watches_takes_no_signals(#[case] own: &str, #[case] watched: &[&str], #[case] home: &str) {
+        let places = Places::new(own, watched.iter().map(ToString::to_string).collect());
+        assert_eq!(places.home(), home);
+        assert!(places.is_watched(home));
+    }
+}

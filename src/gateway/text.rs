@@ -1,0 +1,106 @@
+//! Text from alerts is hostile: whoever can raise an alert chooses it. What is kept of it is bounded and has no control characters.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Visitor};
+use sha2::{Digest as _, Sha256};
+
+/// `text` without control characters, blanks at its ends, and what is beyond `characters`. Borrowed where nothing has to go.
+pub(super) fn clean(text: &str, characters: usize) -> Cow<'_, str> {
+    let trimmed = text.trim();
+    // The common case, and a cheap look: printable ASCII that fits.
+    if trimmed.len() <= characters && trimmed.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Cow::Borrowed(trimmed);
+    }
+    let kept: String = trimmed.chars().filter(|c| !is_hostile(*c)).take(characters).collect();
+    // What was removed or cut may have uncovered a blank.
+    Cow::Owned(kept.trim().to_owned())
+}
+
+/// Like [`clean`], and two texts that differ only behind the cut stay two.
+pub(super) fn clean_name(text: &str, characters: usize) -> Cow<'_, str> {
+    let whole = clean(text, usize::MAX);
+    if whole.chars().count() <= characters {
+        return whole;
+    }
+    let digest: [u8; 32] = Sha256::digest(whole.as_bytes()).into();
+    let end = format!("… {}", hex(&digest[..4]));
+    let kept: String = whole.chars().take(characters.saturating_sub(end.chars().count())).collect();
+    Cow::Owned(format!("{}{end}", kept.trim_end()))
+}
+
+/// Control characters, and those that reverse the text around them: in a log or a terminal they show what is not there.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        hex.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
+        hex.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+        hex
+    })
+}
+
+/// A string of a JSON document, borrowed from it unless it has escapes.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    struct Text;
+    impl<'de> Visitor<'de> for Text {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+    }
+    deserializer.deserialize_str(Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("HighLoad", "HighLoad")]
+    #[case(" a\nb\u{7}\u{85} ", "ab")]
+    #[case("\u{202e}daoLhgiH", "daoLhgiH")]
+    #[case("温度が高い", "温度が高い")] // E13
+    #[case("\u{0} \u{0}", "")]
+    fn control_characters_go_and_scripts_stay(#[case] text: &str, #[case] kept: &str) {
+        assert_eq!(clean(text, 200), kept);
+    }
+
+    #[test]
+    fn long_names_that_differ_at_their_end_stay_two() {
+        let name = |end| format!("{}{end}", "x".repeat(300));
+        let (one, two) = (name("1"), name("2"));
+        assert_ne!(clean_name(&one, 200), clean_name(&two, 200));
+        assert_eq!(clean_name(&one, 200).chars().count(), 200);
+        assert_eq!(clean_name("short", 200), "short");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_bounded_and_has_no_control_characters(text in "\\PC{0,40}|.{0,60}|(?s:.){0,60}", characters in 0..50usize) {
+            for kept in [clean(&text, characters), clean_name(&text, characters + 12)] {
+                prop_assert!(kept.chars().count() <= characters + 12);
+                prop_assert!(!kept.chars().any(is_hostile));
+                prop_assert_eq!(kept.trim(), kept.as_ref());
+            }
+            prop_assert!(clean(&text, characters).chars().count() <= characters);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The gateway over real connections, before an API server that is a router of this process.
+
+mod answers;
+mod places;
+mod tls;
+mod world;

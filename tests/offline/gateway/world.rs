@@ -1,0 +1,203 @@
+//! A gateway, its API server, and a client.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, body::Bytes};
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use stormfold::api::Signal;
+use stormfold::gateway::{Creator, Gateway, GatewaySettings, Limits, Places, SecuritySettings, serve};
+use stormfold::metrics::Metrics;
+use stormfold::runtime::clock::Clock;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What the API server has, and how it misbehaves.
+#[derive(Clone, Default)]
+pub struct ApiServer(Arc<Mutex<Inner>>, Arc<Notify>);
+
+#[derive(Default)]
+pub struct Inner {
+    pub signals: BTreeMap<(String, String), Signal>,
+    pub missing: BTreeSet<&'static str>,
+    pub forbidden: BTreeSet<&'static str>,
+    /// Answers everything with this code.
+    pub broken: Option<u16>,
+    /// Answers nothing until it is told to.
+    pub silent: bool,
+    pub calls: usize,
+}
+
+impl ApiServer {
+    pub fn set(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.0.lock().unwrap());
+        self.1.notify_waiters();
+    }
+
+    pub fn calls(&self) -> usize {
+        self.0.lock().unwrap().calls
+    }
+
+    /// All Signals, by namespace and name.
+    pub fn signals(&self) -> Vec<Signal> {
+        self.0.lock().unwrap().signals.values().cloned().collect()
+    }
+
+    pub fn client(&self) -> Client {
+        let router = Router::new()
+            .route("/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/signals", post(create))
+            .with_state(self.clone());
+        Client::new(router, "default")
+    }
+
+    fn answer(&self, namespace: &str, body: &[u8]) -> Option<(StatusCode, Value)> {
+        let mut inner = self.0.lock().unwrap();
+        inner.calls += 1;
+        if inner.silent {
+            return None;
+        }
+        let failure = |code: u16, reason: &str, kind: &str| {
+            let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+                "message": "scripted", "details": { "kind": kind } });
+            Some((StatusCode::from_u16(code).unwrap(), status))
+        };
+        if let Some(code) = inner.broken {
+            return failure(code, "Scripted", "signals");
+        }
+        if inner.missing.contains(namespace) {
+            return failure(404, "NotFound", "namespaces");
+        }
+        if inner.forbidden.contains(namespace) {
+            return failure(403, "Forbidden", "signals");
+        }
+        let signal: Signal = serde_json::from_slice(body).unwrap();
+        let name = signal.metadata.name.clone().unwrap();
+        if inner.signals.contains_key(&(namespace.to_owned(), name.clone())) {
+            return failure(409, "AlreadyExists", "signals");
+        }
+        inner.signals.insert((namespace.to_owned(), name), signal);
+        Some((StatusCode::CREATED, json!({ "metadata": {} })))
+    }
+}
+
+async fn create(
+    State(server): State<ApiServer>,
+    Path(namespace): Path<String>,
+    body: Bytes,
+) -> (StatusCode, Json<Value>) {
+    loop {
+        let changed = server.1.notified();
+        match server.answer(&namespace, &body) {
+            Some((code, body)) => return (code, Json(body)),
+            None => changed.await,
+        }
+    }
+}
+
+/// A gateway that runs as long as this value lives.
+pub struct World {
+    pub api_server: ApiServer,
+    pub address: SocketAddr,
+    pub metrics: Metrics,
+    stop: CancellationToken,
+    serving: Option<AbortOnDropHandle<()>>,
+}
+
+/// Settings that ask for nothing.
+pub fn settings() -> GatewaySettings {
+    GatewaySettings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        limits: Limits { batch: 500, max_body: 64 * 1024, timeout: Duration::from_secs(5) },
+        security: SecuritySettings::default(),
+        settings_file: None,
+    }
+}
+
+impl World {
+    /// One that watches these namespaces; none: all.
+    pub async fn new(settings: GatewaySettings, watched: &[&str]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (api_server, metrics, stop) = (ApiServer::default(), Metrics::default(), CancellationToken::new());
+        let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
+        let creator = Creator::new(api_server.client(), places, metrics.gateway.clone());
+        let clock = Clock::new(|| Timestamp::from_second(1_795_485_465).unwrap());
+        let gateway = Gateway::open(&settings, creator, clock, metrics.gateway.clone()).unwrap();
+        let listener = TcpListener::bind(settings.listen).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve((listener, gateway), stop.clone()));
+        Self { api_server, address, metrics, stop, serving: Some(AbortOnDropHandle::new(serving)) }
+    }
+
+    pub async fn simple() -> Self {
+        Self::new(settings(), &[]).await
+    }
+
+    /// Posts this as Alertmanager does.
+    pub async fn post(&self, body: &[u8]) -> Answer {
+        self.request("POST /webhook/alertmanager", "Content-Type: application/json\r\n", body).await
+    }
+
+    pub async fn request(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
+        let length = format!("Content-Length: {}\r\n{headers}", body.len());
+        exchange(TcpStream::connect(self.address).await.unwrap(), line, &length, body).await.unwrap()
+    }
+
+    /// Lets what is being answered be answered, and no more.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        self.serving.take().unwrap().await.unwrap();
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// In lower case.
+    pub head: String,
+    pub body: Value,
+}
+
+/// One request on this connection, and what comes back until its end.
+pub async fn exchange(
+    stream: impl AsyncRead + AsyncWrite,
+    line: &str,
+    headers: &str,
+    body: &[u8],
+) -> Result<Answer, String> {
+    let head = format!("{line} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{headers}\r\n");
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut answer = Vec::new();
+    let send = async {
+        // The answer may come before all is sent, and the connection end.
+        let _ = writer.write_all(head.as_bytes()).await;
+        let _ = writer.write_all(body).await;
+        let _ = writer.flush().await;
+    };
+    tokio::join!(send, async { drop(reader.read_to_end(&mut answer).await) });
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("no answer: {text:?}"))?;
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status")?;
+    Ok(Answer { status, head: head.to_lowercase(), body: serde_json::from_str(body).unwrap_or_default() })
+}
+
+/// A body of one alert per namespace; the empty one for none.
+pub fn body(namespaces: &[&str]) -> Value {
+    let alert = |namespace: &&str| {
+        json!({ "status": "firing", "labels": { "alertname": "HighLoad", "namespace": namespace, "pod": "web-0" },
+            "startsAt": "2026-11-24T10:00:00Z", "endsAt": "0001-01-01T00:00:00Z", "fingerprint": "1" })
+    };
+    let alerts: Vec<Value> = namespaces.iter().map(alert).collect();
+    json!({ "version": "4", "status": "firing", "groupLabels": {}, "truncatedAlerts": 0, "alerts": alerts })
+}
