@@ -9,9 +9,10 @@ DENY_VERSION := 0.20.2
 CLUSTER ?= local
 HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
+STORMS ?= 10000
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -70,6 +71,11 @@ bench-storm: ## Measure storms on a real API server; a wrong count fails, a miss
 	cargo bench --bench storm --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
 	  && LEDGER=$(LEDGER) cargo bench --bench storm -- $(PARTS)'
+
+bench-idle: ## Open STORMS=10000 storms and measure their rest and their ends, in minutes; LEDGER=redis: on Redis
+	cargo bench --bench storm --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	  && LEDGER=$(LEDGER) STORMS=$(STORMS) cargo bench --bench storm -- idle'
 
 bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
 	cargo bench --bench policies

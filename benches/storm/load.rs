@@ -69,6 +69,17 @@ pub fn body(alert: &str, name: &str, shape: Shape, numbers: std::ops::Range<u32>
     object.to_string().into_bytes()
 }
 
+/// The body of a Signal of one occurrence that begins at this time: a storm whose quiet period runs from then.
+#[allow(dead_code, reason = "not every user of this file needs every part")]
+pub fn beginning_at(alert: &str, n: u32, starts_at: jiff::Timestamp) -> Vec<u8> {
+    let table = format!("firing {starts_at} {n:016x} Pod/checkout-{n:05}\n");
+    let spec = json!({ "name": alert, "severity": "critical", "source": { "kind": "alertmanager" }, "table": table });
+    let metadata = json!({ "name": format!("signal-{n}") });
+    json!({ "apiVersion": "stormfold.dev/v1alpha1", "kind": "Signal", "metadata": metadata, "spec": spec })
+        .to_string()
+        .into_bytes()
+}
+
 /// Creates all of them over [`WRITERS`] connections; fails if one is refused.
 #[allow(dead_code, reason = "not every user of this file needs every part")]
 pub async fn write(client: &Client, namespace: &str, bodies: Vec<Vec<u8>>) -> anyhow::Result<Written> {

@@ -9,6 +9,7 @@
 
 mod latency;
 mod load;
+mod many;
 mod memory;
 mod operator;
 mod process;
@@ -68,6 +69,10 @@ async fn run() -> anyhow::Result<()> {
     }
     if wants("memory") {
         memory::measure(&world, &mut report).await.context("resident memory")?;
+    }
+    // Takes minutes: only when it is asked for.
+    if wanted.iter().any(|wanted| "idle".contains(wanted.as_str())) {
+        many::measure(&world, &mut report).await.context("many open storms")?;
     }
     report.print_table();
     world.clean_up().await;

@@ -56,9 +56,8 @@ impl Operator {
             .spawn()
             .context("the operator does not start")?;
         let operator = Self { child, log, _files: files };
-        operator
-            .until("it is ready", || async { Ok(operator.get("/readyz").await?.starts_with("HTTP/1.1 200")) })
-            .await?;
+        let ready = || async { Ok(operator.get("/readyz").await?.starts_with("HTTP/1.1 200")) };
+        operator.until("it is ready", LIMIT, ready).await?;
         Ok(operator)
     }
 
@@ -70,7 +69,15 @@ impl Operator {
     /// Waits until every merged Signal has its receipt.
     #[allow(dead_code, reason = "not every user of this file needs every part")]
     pub async fn receipts_are_out(&self) -> anyhow::Result<()> {
-        self.until("no receipt is owed", || async { Ok(self.metric("stormfold_owed_receipts").await? == 0.0) }).await
+        let none_owed = || async { Ok(self.metric("stormfold_owed_receipts").await? == 0.0) };
+        self.until("no receipt is owed", LIMIT, none_owed).await
+    }
+
+    /// Waits until it has written this many receipts: so many Signals are shown by their storms.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
+    pub async fn wrote_receipts(&self, receipts: u32, limit: Duration) -> anyhow::Result<()> {
+        let expected = f64::from(receipts);
+        self.until("all receipts are written", limit, || async { Ok(self.writes("Receipt").await? >= expected) }).await
     }
 
     /// Waits until it has received this many occurrences.
@@ -78,7 +85,7 @@ impl Operator {
     pub async fn received(&self, occurrences: u32) -> anyhow::Result<()> {
         let expected = f64::from(occurrences);
         let name = "stormfold_occurrences_received_total";
-        self.until("all occurrences are received", || async { Ok(self.metric(name).await? >= expected) }).await
+        self.until("all occurrences are received", LIMIT, || async { Ok(self.metric(name).await? >= expected) }).await
     }
 
     /// The sum of the samples whose line begins with `prefix`.
@@ -94,11 +101,11 @@ impl Operator {
         self.metric(&format!("stormfold_api_writes_total{{write=\"{kind}\",result=\"Done\"")).await
     }
 
-    async fn until<F>(&self, what: &str, look: impl Fn() -> F) -> anyhow::Result<()>
+    async fn until<F>(&self, what: &str, limit: Duration, look: impl Fn() -> F) -> anyhow::Result<()>
     where
         F: Future<Output = anyhow::Result<bool>>,
     {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + limit;
         loop {
             let seen = look().await;
             if matches!(seen, Ok(true)) {
