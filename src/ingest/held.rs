@@ -36,23 +36,20 @@ pub(super) struct Ready {
 impl Held {
     /// These Signals wait.
     pub(super) fn add(&mut self, part: usize, key: StormKey, why: HeldBack, observations: Vec<Observation>) {
-        let room = MAX_REPORTS.saturating_sub(self.reports);
         let held =
             self.by_key.entry(key).or_insert_with(|| HeldKey { part, why: why.clone(), signals: Waiting::new() });
         held.why = why;
-        let mut kept = 0;
         for observation in observations {
             let reports = observation.reports.len();
-            if kept + reports > room {
+            if self.reports + reports > MAX_REPORTS {
                 self.let_go = true;
                 continue;
             }
-            // Delivered again, it takes its own place.
+            // Delivered again, it takes its own place: also within one call.
+            self.reports += reports;
             let before = held.signals.insert(observation.signal.clone(), observation);
-            kept += reports;
             self.reports -= before.map_or(0, |before| before.reports.len());
         }
-        self.reports += kept;
     }
 
     /// How many Signals wait.
@@ -78,5 +75,32 @@ impl Held {
             signals.iter().flat_map(|(_, signals): &(usize, Vec<Observation>)| signals).map(|o| o.reports.len());
         self.reports -= reports.sum::<usize>();
         Ready { signals, read_again }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storm::merge::tests::observation;
+    use crate::storm::{Report, Severity};
+
+    // A list that is read again may bring a Signal twice in one chunk, or once more: it waits once.
+    #[test]
+    fn a_signal_that_comes_again_waits_once() {
+        let twice = || {
+            let report = |uid| Report { uid, firing: true, resource: None };
+            let signal = observation(vec![report(1), report(2)], (5, 5), Severity::Info);
+            vec![signal.clone(), signal]
+        };
+        let key = twice()[0].key;
+        let why = || HeldBack::Suspended("p".into());
+        let mut held = Held::default();
+        held.add(0, key, why(), twice());
+        held.add(0, key, why(), twice());
+        assert_eq!((held.len(), held.reports), (1, 2));
+        assert!(held.take_changed(|_, _| Some(why())).signals.is_empty(), "it still waits");
+        let ready = held.take_changed(|_, _| None);
+        assert_eq!((ready.signals.len(), ready.signals[0].1.len()), (1, 1));
+        assert!(held.is_empty() && held.reports == 0 && !ready.read_again);
     }
 }

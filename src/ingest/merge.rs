@@ -18,7 +18,7 @@ use crate::publish::{Projections, Requests, is_open, is_superseded};
 use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
 use crate::storm::name::storm_name;
-use crate::storm::{Epoch, Observation, SignalRef, StormId, StormKey};
+use crate::storm::{Epoch, Observation, Opening, SignalRef, StormId, StormKey};
 
 /// Storms opened at once. Each asks the API server for a consistent list, and of those it answers one round in 100 ms: one after
 /// the other, 200 alert names would take 20 s. Each holds a connection of its own (HTTP/1.1).
@@ -94,13 +94,12 @@ impl Merger {
     /// make a second storm of what one holds.
     fn join_former_storm(&self, observation: &mut Observation) {
         let Some((current, former)) = observation.groupings.split_last() else { return };
-        let told = |opening: &&Arc<_>| {
-            let opening: &crate::storm::Opening = opening;
+        let told = |opening: &&Arc<Opening>| {
             observation.receipt.as_ref().is_some_and(|name| self.object(opening.key(), name).is_some())
         };
-        let open = |opening: &&Arc<crate::storm::Opening>| {
+        let open = |opening: &&Arc<Opening>| {
             let key = opening.key();
-            self.opener.openings.has(key) || self.projections.of_key(key).iter().any(|object| is_open(object))
+            self.opener.openings.has(key) || self.projections.has_open(key)
         };
         let chosen =
             observation.groupings.iter().find(told).or_else(|| former.iter().find(open)).unwrap_or(current).clone();
@@ -131,15 +130,12 @@ impl Merger {
                 Merge::NotOpen { .. } if batch.1.iter().any(is_under_former_grouping) => {
                     regrouped.extend(std::mem::take(&mut batch.1).into_iter().map(as_grouped_now));
                 }
-                Merge::NotOpen { opens, last } => {
-                    let adoptable = || self.projections.of_key(batch.0).iter().any(|object| is_open(object));
-                    match &mut pools.waiting {
-                        Some(waiting) if !adoptable() => {
-                            waiting.extend(batch.1.drain(..).map(|o| (o.signal.clone(), o)));
-                        }
-                        _ => to_open.push(self.open_and_merge(batch, opens, last, now)),
+                Merge::NotOpen { opens, last } => match &mut pools.waiting {
+                    Some(waiting) if !self.projections.has_open(batch.0) => {
+                        waiting.extend(batch.1.drain(..).map(|o| (o.signal.clone(), o)));
                     }
-                }
+                    _ => to_open.push(self.open_and_merge(batch, opens, last, now)),
+                },
                 Merge::Full { epoch, why } => full = Err(self.full(batch, epoch, why)),
             }
         }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::ledger::Ledger;
 use crate::policies::Policies;
-use crate::publish::{Apply, Openings, Projections, is_open, is_superseded};
+use crate::publish::{Apply, Openings, Projections, is_asked, is_open, is_superseded};
 use crate::storm::holding::{HeldBack, Outcome, Predecessor, held_back};
 use crate::storm::{Epoch, Opening, StormId, StormKey};
 
@@ -78,8 +78,10 @@ impl Opener {
 
     /// Why no storm of `key` may open now, as far as the cache tells. `None`: one may, or one is open.
     pub(super) fn held_back_now(&self, key: StormKey, opening: &Opening, now: Timestamp) -> Option<HeldBack> {
-        let objects = self.projections.of_key(key);
-        if objects.iter().any(|object| is_open(object)) { None } else { self.held_back(&objects, opening, now) }
+        if self.projections.has_open(key) {
+            return None;
+        }
+        self.held_back(&self.projections.of_key(key), opening, now)
     }
 
     fn held_back(&self, objects: &[Arc<RemediationRequest>], opening: &Opening, now: Timestamp) -> Option<HeldBack> {
@@ -110,7 +112,7 @@ fn predecessor(object: &RemediationRequest, now: Timestamp) -> Option<Predecesso
         api::Outcome::ManualRequired => Outcome::ManualRequired,
         api::Outcome::Ineffective => Outcome::Ineffective,
     };
-    let acknowledged = object.annotations().get(api::ACKNOWLEDGED).is_some_and(|value| value == "true");
+    let acknowledged = is_asked(object, api::ACKNOWLEDGED);
     let finished = remediation.finished_at.as_ref().map(|time| time.0);
     let closed = closed.map_or(now, |time| time.0);
     Some(Predecessor { name: object.name_any(), outcome, finished, closed, acknowledged })

@@ -15,7 +15,7 @@ pub use apply::Apply;
 pub use behind::Behind;
 pub use follow::follow_policies;
 pub use openings::Openings;
-pub use projections::{Projections, is_open, is_superseded, watch_projections};
+pub use projections::{Projections, is_asked, is_open, is_superseded, watch_projections};
 pub use queue::{PublishQueue, Requests, requests};
 pub use reconcile::{Listed, Next, Publisher, Rewatch};
 

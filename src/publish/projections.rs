@@ -66,6 +66,11 @@ impl Projections {
         })
     }
 
+    /// Whether some storm of a key is open.
+    pub fn has_open(&self, key: StormKey) -> bool {
+        self.read(|map| map.get(&key).is_some_and(|epochs| epochs.values().any(|object| is_open(object))))
+    }
+
     /// How many storms are open under each policy.
     pub fn open_by_policy(&self) -> HashMap<String, i64> {
         self.read(|map| {
@@ -156,6 +161,11 @@ pub(crate) fn storm_id(object: &RemediationRequest) -> Option<StormId> {
 pub fn is_open(object: &RemediationRequest) -> bool {
     let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
     storm.is_none_or(|storm| storm.state == StormState::Open)
+}
+
+/// Whether a person has set this annotation to `true`.
+pub fn is_asked(object: &RemediationRequest, annotation: &str) -> bool {
+    object.annotations().get(annotation).is_some_and(|value| value == "true")
 }
 
 /// Whether it was closed because an older one held its storm: then it never held anything.

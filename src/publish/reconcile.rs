@@ -10,7 +10,7 @@ use super::Receipts;
 use super::apply::Apply;
 use super::behind::{Behind, Lag};
 use super::openings::Openings;
-use super::projections::{Projections, is_open, storm_id};
+use super::projections::{Projections, is_asked, is_open, storm_id};
 use super::queue::Requests;
 use crate::api::{CLOSE, HOLD_OPEN, RemediationRequest, STORM};
 use crate::ledger::{Ledger, LedgerError, Snapshot};
@@ -276,8 +276,7 @@ impl Publisher {
 
 /// What a person asked for. An end is for good, so it comes before holding open.
 fn wish(object: &RemediationRequest) -> Wish {
-    let asked = |annotation| object.annotations().get(annotation).is_some_and(|value| value == "true");
-    match (asked(CLOSE), asked(HOLD_OPEN)) {
+    match (is_asked(object, CLOSE), is_asked(object, HOLD_OPEN)) {
         (true, _) => Wish::Close,
         (false, true) => Wish::HoldOpen,
         (false, false) => Wish::None,

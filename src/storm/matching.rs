@@ -151,6 +151,7 @@ pub struct PolicySet {
     by_label: ByLabel,
     by_namespace: ByLabel,
     others: Vec<usize>,
+    asks_for_namespaces: bool,
     built_in: Arc<Policy>,
     /// Groupings that a policy had before, and under which storms may still be open.
     former: HashMap<String, Vec<GroupBy>>,
@@ -180,9 +181,21 @@ impl PolicySet {
                 rule_of_glob.push(index);
             }
         }
+        let asks_for_namespaces = rules.iter().any(|rule| rule.criteria.namespace.is_some());
         let by_name = rules.iter().map(|rule| (rule.policy.name.clone(), rule.policy.clone())).collect();
         let globs = globs.build().unwrap_or_default();
-        Self { rules, by_name, globs, rule_of_glob, by_label, by_namespace, others, built_in, former }
+        Self {
+            rules,
+            by_name,
+            globs,
+            rule_of_glob,
+            by_label,
+            by_namespace,
+            others,
+            asks_for_namespaces,
+            built_in,
+            former,
+        }
     }
 
     /// The policy that counts for a Signal.
@@ -209,7 +222,7 @@ impl PolicySet {
 
     /// Whether some policy asks for the labels of a namespace.
     pub fn asks_for_namespaces(&self) -> bool {
-        self.rules.iter().any(|rule| rule.criteria.namespace.is_some())
+        self.asks_for_namespaces
     }
 }
 
