@@ -19,8 +19,8 @@ use super::rules::Rules;
 use super::target::About;
 use super::text::{clean, hex};
 use crate::api;
-use crate::storm::Severity;
 use crate::storm::resource::extract_resource_name;
+use crate::storm::{Severity, given};
 
 /// Reports of the same within this time are one.
 const BUCKET_SECONDS: i64 = 300;
@@ -37,8 +37,6 @@ const MAX_INSTANCE: usize = 253;
 const MAX_URL: usize = 2_048;
 /// Longer ones are no fingerprints of Alertmanager's.
 const MAX_FINGERPRINT: usize = 64;
-/// 0001-01-01T00:00:00Z, Go's zero time, with a day of room for time zones: it says "none".
-const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
 
 /// What a body says.
 #[derive(Debug, Default)]
@@ -221,7 +219,7 @@ fn starts_at(text: Option<&str>) -> Result<Option<Timestamp>, String> {
     let time: Timestamp =
         text.parse().map_err(|_| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
     let milliseconds = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
-    Ok(Some(milliseconds).filter(|time| time.as_second() > ZERO_TIME_SECOND))
+    Ok(given(Some(milliseconds)))
 }
 
 fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {

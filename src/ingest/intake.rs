@@ -15,7 +15,7 @@ use crate::storm::metadata::whole_seconds;
 use crate::storm::pattern::Scope;
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    DigestKey, Observation, Opening, Policy, PolicySet, Rejection, Report, Resource, SignalRef, rescope, uid,
+    DigestKey, Observation, Opening, Policy, PolicySet, Rejection, Report, Resource, SignalRef, given, rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -241,8 +241,6 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, found: &Found<'_>, resource: Option<&Resource<'_>>) {
-        // Alertmanager writes the zero time 0001-01-01T00:00:00Z for "none".
-        let given = |time: Option<Timestamp>| time.filter(|time| time.as_second() > ZERO_TIME_SECOND);
         let starts_at = given(found.starts_at);
         let digest = resource.map(|resource| resource.digest(self.key));
         let uid = match found.fingerprint {
@@ -283,9 +281,6 @@ struct Found<'a> {
     ends_at: Option<Timestamp>,
     fingerprint: Option<&'a str>,
 }
-
-/// 0001-01-01T00:00:00Z, with a day of room for time zones.
-const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
 
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,14 @@ pub struct Rejection {
     pub occurrences: usize,
 }
 
+/// 0001-01-01T00:00:00Z, with a day of room for time zones.
+const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;
+
+/// The time that a source gave, if it gave one: Alertmanager writes Go's zero time for "none".
+pub fn given(time: Option<Timestamp>) -> Option<Timestamp> {
+    time.filter(|time| time.as_second() > ZERO_TIME_SECOND)
+}
+
 /// The identity of an occurrence with a fingerprint: what makes a repeat a repeat. Its state is not part of it, so that the end
 /// of an occurrence meets its beginning. `resource`: the digest of what it is about.
 pub fn uid(
