@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
 use crate::policies::{Policies, watch_namespaces, watch_policies, write_statuses};
 use crate::publish::{
-    Apply, Behind, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
+    Apply, Behind, Doubts, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
     watch_projections,
 };
 use crate::retention::Retention;
@@ -98,6 +98,7 @@ struct House<'a> {
     readiness: Readiness,
     clock: Clock,
     rewatch: Rewatch,
+    doubts: Arc<Doubts>,
     policies: Arc<Policies>,
     projections: Arc<Projections>,
     openings: Arc<Openings>,
@@ -124,6 +125,7 @@ impl<'a> House<'a> {
             readiness,
             clock,
             rewatch: Rewatch::default(),
+            doubts: Arc::default(),
             policies: Arc::new(policies),
             projections: Arc::default(),
             openings: Arc::default(),
@@ -262,6 +264,7 @@ impl<'a> House<'a> {
             requests,
             listed,
             rewatch: self.rewatch.clone(),
+            doubts: self.doubts.clone(),
             link: Link::new(self.readiness.open_gate("publish")),
             clock: self.clock.clone(),
             events,
@@ -284,6 +287,7 @@ impl<'a> House<'a> {
             board: self.board.clone(),
             requests,
             rewatch: self.rewatch.clone(),
+            doubts: self.doubts.clone(),
             listed,
             policies: self.policies.clone(),
             merge_gate: self.readiness.open_gate("merge"),

@@ -3,6 +3,7 @@
 mod apply;
 mod behind;
 mod carry_out;
+mod doubts;
 mod follow;
 mod news;
 mod openings;
@@ -13,6 +14,7 @@ pub mod render;
 
 pub use apply::Apply;
 pub use behind::Behind;
+pub use doubts::Doubts;
 pub use follow::follow_policies;
 pub use openings::Openings;
 pub use projections::{Projections, is_asked, is_open, is_superseded, watch_projections};

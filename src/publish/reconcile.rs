@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::Receipts;
 use super::apply::Apply;
 use super::behind::{Behind, Lag};
+use super::doubts::Doubts;
 use super::openings::Openings;
 use super::projections::{Projections, is_asked, is_open, storm_id};
 use super::queue::Requests;
@@ -59,6 +60,8 @@ pub struct Publisher {
     pub listed: watch::Receiver<Listed>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
+    /// Told before a storm is dropped.
+    pub doubts: Arc<Doubts>,
     /// Told which storms cannot be published, and which can again.
     pub link: Link<StormId>,
     /// The time.

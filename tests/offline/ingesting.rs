@@ -114,6 +114,7 @@ fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard 
         board: Arc::new(Board::new(Readiness::default().open_gate("receipts"), press.metrics.clone())),
         requests: press.requests.clone(),
         rewatch: press.rewatch.clone(),
+        doubts: Arc::default(),
         listed: press.listed.clone(),
         policies: press.policies.clone(),
         merge_gate: readiness.open_gate("merge"),

@@ -181,6 +181,7 @@ impl Default for Press {
             requests: requests.clone(),
             listed: is_listed,
             rewatch: rewatch.clone(),
+            doubts: Arc::default(),
             link: Link::new(Readiness::default().open_gate("publish")),
             clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
             events: events(server.client(), &metrics).0,

@@ -45,6 +45,7 @@ impl Replica {
                 self.apply(epoch, run, alerts(&facts), Some(reason));
             }
             Decision::Drop(_) => {
+                self.doubted = !context.rules.has(Mutation::OpensInDoubt);
                 self.gone(epoch);
                 self.run_asks(epoch, run, At::DropCounter, Cmd::Counter);
             }

@@ -53,7 +53,7 @@ impl Replica {
 
     /// All Signals again.
     pub fn begin(&mut self, context: Context<'_>) {
-        self.rewatch = false;
+        (self.rewatch, self.doubted) = (false, false);
         self.ingest = Ingest::Connect;
         if context.rules.has(Mutation::NoWatchAgain) && !self.listing {
             return;

@@ -21,6 +21,7 @@
 mod carry_out;
 mod ingest;
 mod merging;
+mod mutations;
 mod publish;
 mod redis;
 mod replica;
@@ -31,7 +32,8 @@ mod world;
 use rstest::rstest;
 
 use search::{Found, search};
-use world::{Budget, Mutation, Rules};
+use steps::Step;
+use world::{Budget, Rules};
 
 const NONE: Budget = Budget {
     outcomes: 0,
@@ -58,6 +60,8 @@ fn rules(signals: &[u8], replicas: u8, budget: Budget) -> Rules {
         replicas,
         budget,
         command_by_command: false,
+        one_thing_at_a_time: false,
+        losses_take_a_second: false,
         mutation: None,
         most_states: MOST,
         before: Vec::new(),
@@ -69,10 +73,21 @@ fn fine(rules: Rules) -> Rules {
     Rules { command_by_command: true, ..rules }
 }
 
+/// The first Signal has its storm and its receipt when the search begins.
+fn published(rules: Rules) -> Rules {
+    Rules { before: vec![Step::Signal(0)], ..rules }
+}
+
+/// Each process ends what it began before it begins anything else; what the other does still comes in between. In any order of its own
+/// things, one process alone is searched.
+fn in_turn(rules: Rules) -> Rules {
+    Rules { one_thing_at_a_time: true, ..rules }
+}
+
 /// Searches, and fails with the steps that led to what is wrong. `floor`: fewer states would mean that nothing was searched.
 fn holds(name: &str, rules: &Rules, floor: usize) {
-    let Found { states, at_rest, steps, wrong } = search(rules);
-    println!("search {name}: {states} states, {at_rest} at rest, {steps} steps");
+    let Found { states, at_rest, doubled, steps, wrong } = search(rules);
+    println!("search {name}: {states} states, {at_rest} at rest, two open in {doubled}, {steps} steps");
     if let Some(wrong) = wrong {
         panic!("{name}: {wrong}");
     }
@@ -90,26 +105,12 @@ fn holds(name: &str, rules: &Rules, floor: usize) {
 #[case::a_wipe_and_a_crash(rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..END }), 47_000)]
 #[case::a_rollback(rules(&[1], 1, Budget { rollbacks: 1, ..END }), 27_000)]
 #[case::a_rollback_and_a_crash(rules(&[1], 1, Budget { rollbacks: 1, crashes: 1, ..END }), 87_000)]
+#[case::a_repeat_and_a_flush(published(rules(&[1, 1], 1, Budget { flushes: 1, ..END })), 10_000)]
+#[case::a_repeat_and_a_rollback(published(rules(&[1, 1], 1, Budget { rollbacks: 1, ..END })), 14_000)]
+#[case::two_replicas_a_published_storm_and_a_flush(in_turn(published(rules(&[1, 2], 2, Budget { flushes: 1, ..NONE }))), 140_000)]
 #[case::two_replicas_and_a_lost_reply(rules(&[1], 2, Budget { lost_replies: 1, ..NONE }), 77_000)]
 fn every_order_of_steps_ends_with_exact_counts_and_one_open_object(#[case] rules: Rules, #[case] floor: usize) {
     holds("quick", &rules, floor);
-}
-
-#[rstest]
-#[case::a_close_that_ignores_changes(Mutation::CloseIgnoresChanges, rules(&[1, 2], 1, END), "invariant 1")]
-#[case::a_closed_storm_that_holds_nothing(Mutation::CloseHoldsNothing, rules(&[1, 2, 1], 1, END), "invariant 1")]
-#[case::an_apply_without_a_version(Mutation::ApplyWithoutVersion, rules(&[1, 2], 1, Budget { lost_replies: 1, ..END }), "invariant 4")]
-#[case::no_watching_again_after_a_loss(Mutation::NoWatchAgain, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 3")]
-#[case::a_receipt_before_the_publish(Mutation::ReceiptBeforePublish, fine(rules(&[1, 2], 1, Budget { crashes: 1, ..END })), "invariant 1")]
-#[case::a_close_before_the_list_is_read(Mutation::CloseBeforeListed, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 1")]
-fn the_search_finds_what_each_rule_is_there_for(
-    #[case] mutation: Mutation,
-    #[case] rules: Rules,
-    #[case] breaks: &str,
-) {
-    let found = search(&Rules { mutation: Some(mutation), ..rules });
-    let wrong = found.wrong.expect("the search finds it");
-    assert!(wrong.lines().next().is_some_and(|first| first.contains(breaks)), "{wrong}");
 }
 
 /// What takes longer than a test may: two replicas with every fault, and commands one by one.
@@ -118,9 +119,13 @@ fn deep() -> Vec<(&'static str, Rules)> {
         ("commands one by one, a crash", fine(rules(&[1, 2], 1, Budget { crashes: 1, ..END }))),
         ("lists and repeated events", rules(&[1, 2], 1, Budget { relists: 1, repeats: 1, ..END })),
         ("two Signals and a flush", rules(&[1, 2], 1, Budget { flushes: 1, ..END })),
+        ("a storm that grows, and a rollback", published(rules(&[1, 2], 1, Budget { rollbacks: 1, ..END }))),
         ("two replicas", rules(&[1], 2, END)),
         ("two replicas, commands one by one", fine(rules(&[1], 2, NONE))),
         ("two replicas and a crash", rules(&[1], 2, Budget { crashes: 1, ..NONE })),
+        ("two replicas in turn and a flush", in_turn(rules(&[1], 2, Budget { flushes: 1, ..NONE }))),
+        ("two replicas in turn and a rollback", in_turn(rules(&[1], 2, Budget { rollbacks: 1, ..NONE }))),
+        ("two replicas in turn and a wipe", in_turn(rules(&[1], 2, Budget { wipes: 1, ..NONE }))),
         ("two replicas, lists and repeated events", rules(&[1], 2, Budget { relists: 1, repeats: 1, ..NONE })),
     ]
 }
@@ -131,6 +136,19 @@ fn every_order_of_steps_of_two_replicas_ends_with_exact_counts_and_one_open_obje
     for (name, rules) in deep() {
         holds(name, &rules, 100_000);
     }
+}
+
+// Both may open a storm: one before Redis is emptied, one after it, with another epoch. In some states two RemediationRequests are open; wherever
+// it comes to rest there is one, and the counts are exact.
+#[test]
+#[ignore = "minutes: make search"]
+fn two_replicas_that_open_two_storms_around_a_flush_settle_on_one() {
+    let rules = in_turn(rules(&[1], 2, Budget { flushes: 1, ..NONE }));
+    let rules = Rules { losses_take_a_second: true, ..rules };
+    let found = search(&rules);
+    println!("search: {} states, two open in {}, {} at rest", found.states, found.doubled, found.at_rest);
+    assert_eq!(found.wrong, None);
+    assert!(found.doubled > 0 && found.at_rest > 0, "nothing of the kind was searched: {found:?}");
 }
 
 // Too many states to reach the end of: nothing is wrong in those that are searched, the nearest ones first.

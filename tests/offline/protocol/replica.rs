@@ -56,6 +56,8 @@ pub struct Replica {
     /// `Listed`.
     pub listed: bool,
     pub rewatch: bool,
+    /// `Doubts` has our key.
+    pub doubted: bool,
     /// Runs under way, and storms that are due.
     pub runs: BTreeMap<Epoch, Run>,
     pub queue: BTreeSet<Epoch>,
@@ -85,6 +87,7 @@ impl Replica {
             waiting: BTreeMap::new(),
             listed: false,
             rewatch: false,
+            doubted: false,
             runs: BTreeMap::new(),
             queue: BTreeSet::new(),
             cache: BTreeMap::new(),

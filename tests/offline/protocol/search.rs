@@ -18,6 +18,8 @@ pub struct Found {
     pub states: usize,
     /// States in which no step of the system is left.
     pub at_rest: usize,
+    /// States in which two RemediationRequests are open.
+    pub doubled: usize,
     pub steps: usize,
     /// The first thing that is wrong, and how it comes to that.
     pub wrong: Option<String>,
@@ -66,6 +68,7 @@ pub fn search(rules: &Rules) -> Found {
             found.wrong = Some(reached.trace(rules, at, &wrong));
             break;
         }
+        found.doubled += usize::from(world.objects.values().filter(|object| object.is_open()).count() > 1);
         if at_rest {
             reached.at_rest.push(at);
         }

@@ -3,7 +3,7 @@
 use super::ingest::Ingest;
 use super::redis::Epoch;
 use super::replica::{Owed, Replica};
-use super::world::{Call, Context, Receipt, Reply, Rules, Sig, World};
+use super::world::{Call, Context, Mutation, Receipt, Reply, Rules, Sig, World};
 
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +119,12 @@ impl Replica {
         ingest.into_iter().chain(self.runs.keys().map(|epoch| Task::Run(*epoch)))
     }
 
+    /// What it began and did not end.
+    fn busy_with(&self) -> Option<Task> {
+        let ingests = (self.ingest != Ingest::Idle).then_some(Task::Ingest);
+        ingests.or_else(|| self.runs.keys().next().map(|epoch| Task::Run(*epoch)))
+    }
+
     /// `watch_server` would find another ledger than the one that was begun.
     fn would_notice(&self, world: &World) -> bool {
         let begins = matches!(self.ingest, Ingest::Connect | Ingest::Incarnation(_));
@@ -164,21 +170,32 @@ impl World {
 
     fn steps_of(&self, r: u8, replica: &Replica, rules: &Rules, steps: &mut Vec<Step>) {
         let left = &self.left;
+        let busy = replica.busy_with().filter(|_| rules.one_thing_at_a_time);
         let mut may = |possible: bool, step: Step| steps.extend(possible.then_some(step));
         may(replica.has_joined(), Step::Joined(r));
-        if replica.ingest == Ingest::Idle {
-            let events = u8::try_from(replica.inbox.len()).unwrap();
-            may(replica.rewatch && !replica.listing, Step::ReadAgain(r));
-            may(events > 0, Step::TakeChunk(r, 1));
-            may(events > 1, Step::TakeChunk(r, events));
-        }
-        for task in replica.tasks() {
+        may(left.crashes > 0, Step::Crash(r));
+        for task in replica.tasks().filter(|task| busy.is_none_or(|busy| busy == *task)) {
             may(true, Step::Call(r, task, Fate::Answered));
             may(left.lost_replies > 0, Step::Call(r, task, Fate::ReplyLost));
             let to_redis = matches!(replica.call(task), Some(Call::Redis(..)));
             may(left.lost_replies > 0 && to_redis, Step::Call(r, task, Fate::SentTwice));
             may(left.late_effects > 0 && !to_redis, Step::Call(r, task, Fate::Late));
             may(left.late_effects > 0 && !to_redis && left.crashes > 0, Step::Call(r, task, Fate::LateOfTheDead));
+        }
+        if busy.is_none() {
+            self.beginnings_of(r, replica, rules, steps);
+        }
+    }
+
+    /// What a process can begin.
+    fn beginnings_of(&self, r: u8, replica: &Replica, rules: &Rules, steps: &mut Vec<Step>) {
+        let left = &self.left;
+        let mut may = |possible: bool, step: Step| steps.extend(possible.then_some(step));
+        if replica.ingest == Ingest::Idle {
+            let events = u8::try_from(replica.inbox.len()).unwrap();
+            may(replica.rewatch && !replica.listing, Step::ReadAgain(r));
+            may(events > 0, Step::TakeChunk(r, 1));
+            may(events > 1, Step::TakeChunk(r, events));
         }
         // Before the first `begin` a run fails at once and is due again.
         for epoch in replica.queue.iter().filter(|epoch| replica.life.is_some() && !replica.runs.contains_key(epoch)) {
@@ -193,8 +210,7 @@ impl World {
         for (signal, receipt) in &replica.told {
             may(true, Step::WriteReceipt(r, *signal, *receipt));
         }
-        may(replica.would_notice(self) && !rules.has(super::world::Mutation::NoWatchAgain), Step::CheckServer(r));
-        may(left.crashes > 0, Step::Crash(r));
+        may(replica.would_notice(self) && !rules.has(Mutation::NoWatchAgain), Step::CheckServer(r));
         let lists = matches!(replica.ingest, Ingest::Connect | Ingest::Incarnation(_) | Ingest::List);
         may(left.relists > 0 && !lists && replica.inbox.is_empty(), Step::Relist(r));
         for epoch in replica.cache.keys() {
@@ -315,6 +331,7 @@ impl World {
             }
             Step::Flush => {
                 self.left.flushes -= 1;
+                self.clock += u8::from(rules.losses_take_a_second);
                 self.redis.data = super::redis::Data::default();
             }
             Step::Wipe => {

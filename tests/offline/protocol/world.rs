@@ -62,6 +62,8 @@ pub enum Mutation {
     EndsDuringJoin,
     /// The end of a storm does not wait for the receipts of Signals that it holds.
     EndsBeforeHeldAreTold,
+    /// Another storm opens although one was dropped and the Signals were not read again.
+    OpensInDoubt,
     /// While Signals are listed, those of a key with an open storm join it, whatever closed storms hold.
     JoinsWhileListed,
 }
@@ -102,6 +104,10 @@ pub struct Rules {
     pub before: Vec<Step>,
     /// The commands of one pipeline run one by one, with anything in between; else together.
     pub command_by_command: bool,
+    /// A process ends what it began before it begins anything else: ingest, or the run of one storm. What others do still comes in between.
+    pub one_thing_at_a_time: bool,
+    /// A loss of Redis takes a second: what opens after it has another epoch than what opened before.
+    pub losses_take_a_second: bool,
     pub mutation: Option<Mutation>,
     pub most_states: usize,
 }
