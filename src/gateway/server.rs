@@ -38,6 +38,10 @@ const CONNECTIONS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For the header of a request, and between two requests of a connection.
 const HEADER: Duration = Duration::from_mins(1);
+/// Of a connection. Who asks on and reads no answer has no other end, and needs no token for it.
+const LIFETIME: Duration = Duration::from_mins(5);
+/// For what is left to write to a connection that ends, beyond the time of a request.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Of a header.
 const HEADER_BYTES: usize = 64 * 1024;
 /// Bodies of the largest size that may be in memory at once; so many more small ones.
@@ -274,18 +278,25 @@ pub async fn serve((listener, gateway): (TcpListener, Gateway), stop: Cancellati
 async fn connection(stream: TcpStream, gateway: &Gateway, router: Router, stop: CancellationToken) {
     // An answer is one write: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
+    let end = gateway.limits.timeout + FAREWELL;
     let Some(tls) = gateway.security.tls() else {
-        return speak(stream, router, stop).await;
+        return speak(stream, router, stop, end).await;
     };
     match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, router, stop).await,
+        Ok(Ok(stream)) => speak(stream, router, stop, end).await,
         // Whoever connects can make this happen as often as he likes.
         Ok(Err(error)) => tracing::debug!(%error, "a client of the gateway does not speak our TLS"),
         Err(_) => tracing::debug!("a client of the gateway does not finish its TLS handshake"),
     }
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router, stop: CancellationToken) {
+/// Speaks HTTP until the client ends, or its time is over; then what is being answered has until `end`.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+    stop: CancellationToken,
+    end: Duration,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
@@ -293,13 +304,15 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Ro
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        ended = connection.as_mut() => Ok(ended),
+        _ = timeout(LIFETIME, stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(end, connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the gateway ended");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the gateway ended"),
+        Err(_) => tracing::debug!("a client of the gateway does not read its answers, and is cut off"),
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway over real connections, before an API server that is a router of this process.
 
 mod answers;
+mod connections;
 mod places;
 mod tls;
 mod world;
