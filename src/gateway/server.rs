@@ -126,11 +126,15 @@ impl Gateway {
     /// an outage. What is longer than this is cut off all the same.
     async fn let_go(&self, parts: &mut BodyDataStream) {
         let mut left = LARGE_BODIES * self.limits.max_body;
-        while let Some(Ok(part)) = parts.next().await
-            && let Some(rest) = left.checked_sub(part.len())
-        {
-            left = rest;
-        }
+        let read = async {
+            while let Some(Ok(part)) = parts.next().await
+                && let Some(rest) = left.checked_sub(part.len())
+            {
+                left = rest;
+            }
+        };
+        // In half of the time: the other half is for the answer, which says more than that the time is over.
+        let _ = timeout(self.limits.timeout / 2, read).await;
     }
 
     fn too_large(&self) -> Problem {
@@ -230,6 +234,7 @@ async fn webhook(State(gateway): State<Arc<Gateway>>, request: Request<Body>) ->
     let begun = Instant::now();
     let answer = timeout(gateway.limits.timeout, gateway.answer(request)).await.unwrap_or_else(|_| {
         let seconds = gateway.limits.timeout.as_secs_f64();
+        tracing::warn!(seconds, "a webhook is not stored in time; Alertmanager will send it again");
         Err(Problem::Unavailable(format!("not all is stored after {seconds} s: come back")))
     });
     let answered = answer.as_ref().map_or_else(Problem::answer, |_| GatewayAnswer::Ok);

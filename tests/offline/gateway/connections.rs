@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use stormfold::gateway::{GatewaySettings, Limits};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::world::{World, body};
+use super::world::{World, body, settings};
 
 // Needs no token: answers that nobody reads hold a connection, and what is read of it has no time of its own.
 #[tokio::test]
@@ -33,4 +34,16 @@ async fn who_asks_on_and_reads_no_answer_is_cut_off() {
         }
     }
     panic!("the connection is kept for an hour");
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_so_however_slowly_the_rest_comes() {
+    let limits = Limits { timeout: Duration::from_millis(600), ..settings().limits };
+    let world = World::new(GatewaySettings { limits, ..settings() }, &[]).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = "POST /webhook/alertmanager HTTP/1.1\r\nHost: gateway\r\nContent-Length: 100\r\nContent-Type: text/plain\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
 }
