@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use futures::{StreamExt as _, stream};
 use kube::client::Body;
@@ -172,13 +172,13 @@ impl Creator {
             let room = MAX_STATUS.saturating_sub(answer.len());
             answer.extend_from_slice(&part[..part.len().min(room)]);
         }
-        if code.is_success() {
+        // Nothing else means that it is stored: a 200 is of something that answers in the API server's place, such as a proxy's page.
+        if code == StatusCode::CREATED {
             return Ok(());
         }
-        let status = serde_json::from_slice(&answer).unwrap_or_else(|_| {
-            Status::failure("the answer is not of an API server", "Unknown").with_code(code.as_u16())
-        });
-        Err(kube::Error::Api(Box::new(status)))
+        let unknown = || Status::failure("the answer is not of an API server", "Unknown");
+        let status: Status = serde_json::from_slice(&answer).unwrap_or_else(|_| unknown());
+        Err(kube::Error::Api(Box::new(status.with_code(code.as_u16()))))
     }
 }
 

@@ -117,7 +117,10 @@ async fn without_a_token_it_is_401_whatever_is_asked() {
 }
 
 // E1: to be sent again, whatever the API server says or does not say; E2: a refusal for good loses nothing either.
+// A 200 is of something else that answers in the API server's place, such as the page of a proxy: a create is 201.
 #[rstest]
+#[case(200)]
+#[case(409)]
 #[case(500)]
 #[case(503)]
 #[case(429)]
