@@ -11,6 +11,7 @@ use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
 use super::batch::Draft;
+use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
 use crate::runtime::error::{ApiError, call};
@@ -23,6 +24,14 @@ const CREATES_PER_BODY: usize = 8;
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// An answer that is no success has at most this much of interest.
 const MAX_STATUS: usize = 64 * 1024;
+
+/// Of the words of an error, in characters.
+const MAX_ERROR: usize = 500;
+
+/// The words of an error. Whoever refused may have quoted an alert in them, or all of a Signal.
+pub(super) fn told(error: &ApiError) -> String {
+    clean(&error.to_string(), MAX_ERROR).into_owned()
+}
 
 /// Creates Signals.
 pub struct Creator {
@@ -123,7 +132,7 @@ impl Creator {
             Some(namespace) if !self.places.is_watched(namespace) => Some(Away::NotWatched),
             Some(namespace) => match self.create(namespace, draft, None).await {
                 Err(error) if namespace != home && Away::of(&error).is_some() => {
-                    tracing::debug!(%error, home, "a Signal goes to the operator's namespace");
+                    tracing::debug!(error = told(&error), home, "a Signal goes to the operator's namespace");
                     Away::of(&error)
                 }
                 done => return self.counted(done, SignalPlace::Trouble),

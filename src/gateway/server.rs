@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::answer::{Problem, Results};
 use super::batch::{Batch, batch};
 use super::body::{BodyFault, read_body};
-use super::create::Creator;
+use super::create::{Creator, told};
 use super::rules::Rules;
 use super::security::Security;
 use super::{GatewaySettings, Limits};
@@ -195,8 +195,9 @@ impl Gateway {
         }
         if let Some(first) = failed.first() {
             let (failed, all) = (failed.len(), batch.signals.len());
-            tracing::warn!(error = %first, failed, all, "Signals could not be stored; Alertmanager will send them again");
-            return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {first}")));
+            let error = told(first);
+            tracing::warn!(error, failed, all, "Signals could not be stored; Alertmanager will send them again");
+            return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {error}")));
         }
         let results = Results::of(&batch.alerts, &stored);
         self.metrics.alerts(AlertResult::Accepted, results.accepted);

@@ -69,7 +69,7 @@ impl ApiServer {
         }
         let failure = |code: u16, reason: &str, kind: &str| {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-                "message": "scripted", "details": { "kind": kind } });
+                "message": format!("scripted\n\u{1b}[31m{}", "x".repeat(9_000)), "details": { "kind": kind } });
             Some((StatusCode::from_u16(code).unwrap(), status))
         };
         if let Some(code) = inner.broken {
