@@ -158,7 +158,7 @@ impl Gateway {
     async fn read(&self, parts: &mut BodyDataStream, announced: usize) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::with_capacity(announced);
         while let Some(part) = parts.next().await {
-            let part: Bytes = part.map_err(|_| Problem::BadBody("the body broke off".to_owned()))?;
+            let part: Bytes = part.map_err(|_| Problem::Unavailable("the body broke off".to_owned()))?;
             if bytes.len() + part.len() > self.limits.max_body {
                 self.let_go(parts).await;
                 return Err(self.too_large());

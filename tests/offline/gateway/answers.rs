@@ -167,6 +167,29 @@ async fn a_body_that_does_not_come_is_503_in_time() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
 
+// Whatever broke it off, perhaps a proxy: a repeat mends it, and Alertmanager would drop the alerts of a 400.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_503() {
+    let world = World::simple().await;
+    for head in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let head = format!("{PATH} HTTP/1.1\r\nHost: gateway\r\n{head}{JSON}\r\n1\r\n{{\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    let answer = exchange(
+        TcpStream::connect(world.address).await.unwrap(),
+        PATH,
+        &format!("Transfer-Encoding: chunked\r\n{JSON}"),
+        b"zz\r\n",
+    )
+    .await;
+    assert_eq!(answer.unwrap().status, 503);
+}
+
 // Memory has a bound: who finds no room waits, and who finds no place to wait is told to come back.
 #[tokio::test]
 async fn too_many_at_once_are_told_to_come_back_and_none_is_lost() {
