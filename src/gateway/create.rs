@@ -90,6 +90,8 @@ enum Away {
     Missing,
     /// The operator may not create there, or its quota is used up.
     Forbidden,
+    /// Something there, such as an admission policy, does not take it.
+    Refused,
 }
 
 impl Away {
@@ -98,6 +100,7 @@ impl Away {
             Self::NotWatched => "NotWatched",
             Self::Missing => "NamespaceMissing",
             Self::Forbidden => "Forbidden",
+            Self::Refused => "Refused",
         }
     }
 
@@ -106,7 +109,15 @@ impl Away {
         if error.namespace_is_gone() {
             return Some(Self::Missing);
         }
-        (error.code() == Some(403)).then_some(Self::Forbidden)
+        match error.code()? {
+            403 => Some(Self::Forbidden),
+            // About us, about the API, or about this moment: it is the same in every namespace.
+            401 | 404 | 408 | 409 | 429 => None,
+            // By a policy of the namespace perhaps: 422 is what a ValidatingAdmissionPolicy says unless it is told otherwise, and an
+            // admission webhook may say anything. What is wrong with the Signal itself is refused at home as well.
+            400..=499 => Some(Self::Refused),
+            _ => None,
+        }
     }
 }
 

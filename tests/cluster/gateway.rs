@@ -1,7 +1,10 @@
 //! Alertmanager's webhook into a real API server.
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
-use stormfold::api::Severity;
+use stormfold::api::{Severity, Signal, SignalSpec};
 
 use super::operator::Operator;
 use super::wait::eventually;
@@ -182,4 +185,44 @@ async fn a_gateway_that_is_open_to_others_without_a_secret_is_refused_at_the_sta
         let (code, said) = super::running::run(flags, &[]).await;
         assert!(code == Some(2) && said.starts_with("error: ") && said.contains(named), "{flags:?}: {code:?} {said}");
     }
+}
+
+/// Lets a policy of the cluster keep Signals out of a namespace; waits until it does.
+async fn keep_signals_out(world: &World) {
+    let rule = json!({ "apiGroups": ["stormfold.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["signals"] });
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace } });
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": { "name": world.namespace },
+        "spec": { "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] }, "validations": [{ "expression": "false" }] },
+    }))
+    .unwrap();
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": { "name": world.namespace }, "spec": { "policyName": world.namespace, "validationActions": ["Deny"] },
+    }))
+    .unwrap();
+    Api::all(world.client.clone()).create(&PostParams::default(), &policy).await.unwrap();
+    Api::all(world.client.clone()).create(&PostParams::default(), &binding).await.unwrap();
+    let spec = SignalSpec { name: "Probe".to_owned(), table: Some("firing - - -".to_owned()), ..SignalSpec::default() };
+    let probe = Signal::new("probe", spec);
+    let try_only = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policy is in force", || async {
+        match world.signals().create(&try_only, &probe).await {
+            Err(kube::Error::Api(status)) if status.code == 422 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+// E4: a policy of the cluster refuses with 422, not with 403.
+#[tokio::test]
+async fn what_an_admission_policy_keeps_out_of_a_namespace_is_told_in_the_operators() {
+    let home = World::new("webhook-policy").await;
+    let strict = home.another_namespace("webhook-strict").await;
+    keep_signals_out(&strict).await;
+    let operator = Operator::start(&[&home, &strict], &[FLAGS[0], &format!("--namespace={}", home.namespace)]).await;
+    let answer = post(&operator, &body(pods(&strict.namespace, 0..2))).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(2)), "{answer:?}");
+    let signal = home.receipts(1).await.remove(0);
+    assert_eq!(signal.metadata.annotations.unwrap()["stormfold.dev/origin-reason"], "Refused");
 }

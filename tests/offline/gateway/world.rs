@@ -31,7 +31,8 @@ pub struct ApiServer(Arc<Mutex<Inner>>, Arc<Notify>);
 pub struct Inner {
     pub signals: BTreeMap<(String, String), Signal>,
     pub missing: BTreeSet<&'static str>,
-    pub forbidden: BTreeSet<&'static str>,
+    /// Refuses what comes for these namespaces with this code.
+    pub refused: BTreeMap<&'static str, u16>,
     /// Answers everything with this code.
     pub broken: Option<u16>,
     /// Answers nothing until it is told to.
@@ -78,8 +79,8 @@ impl ApiServer {
         if inner.missing.contains(namespace) {
             return failure(404, "NotFound", "namespaces");
         }
-        if inner.forbidden.contains(namespace) {
-            return failure(403, "Forbidden", "signals");
+        if let Some(code) = inner.refused.get(namespace) {
+            return failure(*code, "Scripted", "signals");
         }
         let signal: Signal = serde_json::from_slice(body).unwrap();
         let name = signal.metadata.name.clone().unwrap();
