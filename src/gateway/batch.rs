@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -216,10 +217,22 @@ fn label_fingerprint(labels: &Labels<'_>) -> u64 {
 /// In whole milliseconds, in which occurrences are told apart. `None`: the zero time, which says so.
 fn starts_at(text: Option<&str>) -> Result<Option<Timestamp>, String> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let time: Timestamp =
-        text.parse().map_err(|_| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
+    let time =
+        time(text).ok_or_else(|| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
     let milliseconds = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
     Ok(given(Some(milliseconds)))
+}
+
+/// What is later than times can be is the last one there is: intake clamps it, and counts it.
+fn time(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    // It has all that a time has, and yet is none: the last day of the year 9999.
+    let pieces = Pieces::parse(text).ok()?;
+    pieces.time()?;
+    pieces.to_numeric_offset()?;
+    Some(if pieces.date().year() > 0 { Timestamp::MAX } else { Timestamp::MIN })
 }
 
 fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {

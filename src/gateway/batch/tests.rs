@@ -165,6 +165,8 @@ fn one_bad_alert_is_rejected_with_its_reason_and_the_others_count() {
 #[case(json!("0001-01-01T00:00:00Z"), "-")]
 #[case(json!("2026-11-24T11:00:00+01:00"), "2026-11-24T10:00:00Z")]
 #[case(json!("9999-01-01T00:00:00Z"), "9999-01-01T00:00:00Z")] // clamped, and counted, by intake
+#[case(json!("9999-12-31T23:59:59Z"), "9999-12-30T22:00:00.999999999Z")] // the end of all days, a little later than a time can be
+#[case(json!("9999-12-31T23:59:59.5-23:59"), "9999-12-30T22:00:00.999999999Z")]
 fn zero_time_is_none_and_every_other_time_is_passed_on(#[case] starts_at: Value, #[case] written: &str) {
     let mut alert = alert("1", &json!({ "alertname": "A" }));
     alert["startsAt"] = starts_at;
