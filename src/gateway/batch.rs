@@ -206,9 +206,7 @@ fn fingerprint(alert: &Alert<'_>) -> Box<str> {
 
 /// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a over the names and values in order of the names, each followed by 0xff.
 fn label_fingerprint(labels: &Labels<'_>) -> u64 {
-    let mut sorted: Vec<_> = labels.iter().collect();
-    sorted.sort_unstable();
-    let texts = sorted.into_iter().flat_map(|(name, value)| [name, value]);
+    let texts = labels.iter().flat_map(|(name, value)| [name, value]);
     texts
         .flat_map(|text| text.bytes().chain([0xff]))
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -235,8 +233,13 @@ fn time(text: &str) -> Option<Timestamp> {
     Some(if pieces.date().year() > 0 { Timestamp::MAX } else { Timestamp::MIN })
 }
 
+/// Both are in order: one way through them, however many there are.
 fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {
-    shared.retain(|label| other.contains(label));
+    let mut rest = other.iter().peekable();
+    shared.retain(|label| {
+        while rest.next_if(|other| *other < label).is_some() {}
+        rest.peek() == Some(&label)
+    });
 }
 
 /// What all Signals of a body have.

@@ -127,6 +127,25 @@ fn a_new_alert_changes_the_last_signal_only() {
     assert_ne!(names(&before)[2], names(&after)[2]);
 }
 
+#[test]
+fn what_alerts_share_is_found_in_whatever_order_it_is_written() {
+    let text = r#"{"version":"4","alerts":[{"labels":{"zone":"east","pod":"a","alertname":"A","tier":"web"}},
+        {"labels":{"alertname":"A","tier":"web","pod":"b","zone":"east"}}]}"#;
+    let batch = batch(&read_body(text.as_bytes(), 4096).unwrap(), &Rules::default(), 500, at(0));
+    assert_eq!(batch.signals[0].spec.labels.keys().collect::<Vec<_>>(), ["alertname", "tier", "zone"]);
+}
+
+#[test]
+fn an_alert_counts_however_many_labels_it_has() {
+    let mut labels = json!({ "alertname": "A" });
+    for n in 0..300 {
+        labels[format!("label{n}")] = "v".into();
+    }
+    let batch = read(&body([alert("1", &labels)]), 500, at(0));
+    assert_eq!(batch.alerts[0].verdict, Verdict::In(0));
+    assert_eq!(batch.signals[0].spec.labels.len(), MAX_LABELS);
+}
+
 // C18, E7, E9: each alert by itself.
 #[test]
 fn one_bad_alert_is_rejected_with_its_reason_and_the_others_count() {
@@ -178,7 +197,7 @@ fn zero_time_is_none_and_every_other_time_is_passed_on(#[case] starts_at: Value,
 #[test]
 fn an_alert_without_fingerprint_gets_the_one_of_alertmanager() {
     assert_eq!(label_fingerprint(&Vec::new()), 14_695_981_039_346_656_037);
-    let labels = vec![("name".into(), "garland, briggs".into()), ("fear".into(), "love is not enough".into())];
+    let labels = vec![("fear".into(), "love is not enough".into()), ("name".into(), "garland, briggs".into())];
     assert_eq!(label_fingerprint(&labels), 5_799_056_148_416_392_346);
     for odd in ["", "-", "a b", "a\nb", &"f".repeat(65)] {
         let batch = read(&body(vec![alert(odd, &json!({ "alertname": "A" }))]), 500, at(0));
