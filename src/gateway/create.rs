@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::http::{Request, StatusCode};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{Request, StatusCode};
 use futures::{StreamExt as _, stream};
 use kube::client::Body;
 use kube::core::{ObjectMeta, Status};
 use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
-use super::batch::Draft;
+use super::draft::Draft;
 use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
@@ -215,7 +215,7 @@ fn object(draft: &Draft, away: Option<Away>) -> Signal {
             annotations: origin,
             ..ObjectMeta::default()
         },
-        spec: draft.spec.clone(),
+        spec: draft.spec(),
         status: None,
     }
 }

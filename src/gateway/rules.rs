@@ -147,7 +147,9 @@ impl Rules {
                 ));
             }
             if OF_THE_ALERT.contains(&label.as_str()) {
-                return Err(format!("targets: the label {label} has a meaning of its own, and is never read as the name of a resource"));
+                return Err(format!(
+                    "targets: the label {label} has a meaning of its own, and is never read as the name of a resource"
+                ));
             }
             if label.is_empty() {
                 return Err(format!("targets: the label of kind {kind} is empty"));

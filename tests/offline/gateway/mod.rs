@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod memory;
 mod places;
 mod tls;
 mod world;
