@@ -40,10 +40,11 @@ impl Draft {
     pub(super) fn spec(&self) -> api::SignalSpec {
         let mut spec = self.own.clone();
         spec.source = Some(self.shared.source.clone());
-        // The labels that Alertmanager grouped by are shared by definition.
-        for (name, value) in &self.shared.group_labels {
+        // The labels that Alertmanager grouped by are shared by definition, and policies group by them: others make room for them.
+        let own = std::mem::replace(&mut spec.labels, self.shared.group_labels.clone());
+        for (name, value) in own {
             if spec.labels.len() < MAX_LABELS {
-                spec.labels.insert(name.clone(), value.clone());
+                spec.labels.entry(name).or_insert(value);
             }
         }
         spec

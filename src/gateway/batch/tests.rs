@@ -137,6 +137,20 @@ fn what_alerts_share_is_found_in_whatever_order_it_is_written() {
     assert_eq!(batch.signals[0].spec().labels.keys().collect::<Vec<_>>(), ["alertname", "tier", "zone"]);
 }
 
+// Policies group by them, and there may be more shared labels than a Signal holds.
+#[test]
+fn the_labels_that_alertmanager_grouped_by_are_kept_before_all_others() {
+    let mut labels = json!({ "alertname": "A", "zone": "east" });
+    for n in 0..300 {
+        labels[format!("label{n}")] = "v".into();
+    }
+    let mut body = body([alert("1", &labels)]);
+    body["groupLabels"] = json!({ "zone": "east" });
+    let batch = read(&body, 500, at(0));
+    let kept = batch.signals[0].spec().labels.clone();
+    assert_eq!((kept.len(), kept.get("zone").map(String::as_str)), (MAX_LABELS, Some("east")));
+}
+
 #[test]
 fn an_alert_counts_however_many_labels_it_has() {
     let mut labels = json!({ "alertname": "A" });
