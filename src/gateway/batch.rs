@@ -41,6 +41,16 @@ pub(super) struct Batch {
     pub(super) without_target: u64,
 }
 
+impl Batch {
+    /// Why the first alert that is rejected is so.
+    pub(super) fn rejected(&self) -> Option<&str> {
+        self.alerts.iter().find_map(|fate| match &fate.verdict {
+            Verdict::Rejected(why) => Some(why.as_str()),
+            Verdict::In(_) | Verdict::Again(_) => None,
+        })
+    }
+}
+
 /// What became of one alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AlertFate {

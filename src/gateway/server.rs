@@ -205,6 +205,13 @@ impl Gateway {
         self.metrics.alerts(AlertResult::Rejected, results.rejected);
         self.metrics.without_target.inc_by(batch.without_target);
         self.metrics.truncated_alerts.inc_by(batch.truncated);
+        if let Some(why) = batch.rejected() {
+            tracing::warn!(
+                why,
+                rejected = results.rejected,
+                "alerts of a webhook can be in no Signal; the first of them says why"
+            );
+        }
         tracing::debug!(
             accepted = results.accepted,
             duplicate = results.duplicate,

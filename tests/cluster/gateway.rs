@@ -226,3 +226,21 @@ async fn what_an_admission_policy_keeps_out_of_a_namespace_is_told_in_the_operat
     let signal = home.receipts(1).await.remove(0);
     assert_eq!(signal.metadata.annotations.unwrap()["stormfold.dev/origin-reason"], "Refused");
 }
+
+// Whoever looks for an alert that is nowhere finds out why.
+#[tokio::test]
+async fn why_an_alert_was_rejected_is_in_the_log() {
+    let world = World::new("webhook-rejected").await;
+    let operator = Operator::start(&[&world], FLAGS).await;
+    let mut alerts = pods(&world.namespace, 0..2);
+    alerts[1]["labels"]["alertname"] = "".into();
+    assert_eq!(post(&operator, &body(alerts)).await.status, 200);
+    eventually("it is in the log", || async {
+        let line = operator
+            .log_lines()
+            .into_iter()
+            .find(|line| line["why"].as_str().is_some_and(|why| why.contains("alertname")));
+        line.map(|line| assert_eq!(line["rejected"], 1)).ok_or_else(|| operator.log_text())
+    })
+    .await;
+}
