@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod examples;
 mod memory;
 mod places;
 mod tls;
