@@ -5,7 +5,8 @@
 //! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist. Hours later the
 //! same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
 //! Signal; nothing is counted twice, because an occurrence is known by its fingerprint, start and resource, whatever Signal reports it.
-//! What is for people only (annotations, shared labels, the Alertmanager's address) is left out of the digest: the two of a pair differ in it.
+//! What is for people only (annotations, the Alertmanager's address) is left out of the digest: the two of a pair differ in it. So are the
+//! labels that alerts share, by which policies group: the table has the alerts' fingerprints, and those are made of their labels.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
