@@ -244,3 +244,27 @@ async fn why_an_alert_was_rejected_is_in_the_log() {
     })
     .await;
 }
+
+// The largest Signals that a webhook of 4 MiB can become, of a character that some writers of JSON escape with six bytes: below what etcd takes.
+#[tokio::test]
+async fn a_signal_at_all_its_bounds_is_stored() {
+    let world = World::new("webhook-bounds").await;
+    let operator = Operator::start(&[&world], FLAGS).await;
+    let map = |entries: usize, value: usize| {
+        let entries = (0..entries).map(|n| (format!("{}{n:03}", "<".repeat(250)), json!("<".repeat(value))));
+        Value::Object(entries.collect())
+    };
+    let mut alerts: Vec<_> =
+        (0..15).map(|n| firing("HighLoad", &world.namespace, &format!("{}{n:03}", "<".repeat(250)))).collect();
+    for alert in &mut alerts {
+        let mut labels = map(64, 1_024);
+        labels.as_object_mut().unwrap().append(alert["labels"].as_object_mut().unwrap());
+        alert["labels"] = labels;
+        alert["annotations"] = map(32, 4_096);
+    }
+    let answer = post(&operator, &body(alerts)).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(15)), "{}", answer.body["detail"]);
+    world.one_storm("fifteen", |storm| storm.alert_count == 15).await;
+    let signal = world.receipts(1).await.remove(0);
+    assert_eq!((signal.spec.labels.len(), signal.spec.annotations.len()), (64, 32));
+}
