@@ -11,6 +11,7 @@ use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
 use super::draft::Draft;
+use super::known::Known;
 use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
@@ -39,6 +40,7 @@ pub struct Creator {
     client: Client,
     places: Places,
     permits: Arc<Semaphore>,
+    known: Known,
     metrics: GatewayMetrics,
 }
 
@@ -124,7 +126,7 @@ impl Away {
 impl Creator {
     /// Creates with this client, in these places.
     pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
-        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), metrics }
+        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), known: Known::default(), metrics }
     }
 
     /// Stores all of them; gives what became of each. One that fails does not keep the others from being stored.
@@ -135,6 +137,11 @@ impl Creator {
     }
 
     async fn store_one(&self, draft: &Draft) -> Result<Stored, ApiError> {
+        if let Some(namespace) = self.known.namespace(draft) {
+            let at_home = draft.namespace.as_ref() != Some(&namespace);
+            let place = if at_home { SignalPlace::Home } else { SignalPlace::Trouble };
+            return self.counted(Ok(Stored { namespace, name: draft.name.clone(), created: false }), place);
+        }
         // The semaphore is never closed; without a permit there would only be one create more.
         let _permit = self.permits.acquire().await.ok();
         let home = self.places.home();
@@ -164,7 +171,10 @@ impl Creator {
 
     async fn create(&self, namespace: &str, draft: &Draft, away: Option<Away>) -> Result<Stored, ApiError> {
         let name = &draft.name;
-        let stored = |created| Stored { namespace: namespace.to_owned(), name: name.clone(), created };
+        let stored = |created| {
+            self.known.add(draft, namespace);
+            Stored { namespace: namespace.to_owned(), name: name.clone(), created }
+        };
         match call(|| format!("create Signal {namespace}/{name}"), self.send(namespace, &object(draft, away))).await {
             Ok(()) => Ok(stored(true)),
             Err(ApiError::Kube { cause, .. }) if matches!(cause.as_ref(), kube::Error::Api(s) if s.is_already_exists()) => {

@@ -9,6 +9,7 @@ pub mod body;
 mod create;
 mod draft;
 mod files;
+mod known;
 pub mod rules;
 mod security;
 mod server;

@@ -155,6 +155,23 @@ async fn a_silent_api_server_is_503_in_time_and_one_that_answers_again_is_200() 
     assert_eq!(world.post(text.as_bytes()).await.status, 200);
 }
 
+// More Signals than can be created in the time of a request: each repeat goes on where the time was over.
+#[tokio::test]
+async fn a_body_that_takes_longer_than_its_time_is_stored_in_the_end() {
+    let limits = Limits { timeout: Duration::from_secs(1), ..settings().limits };
+    let world = World::new(stormfold::gateway::GatewaySettings { limits, ..settings() }, &[]).await;
+    // Eight at once: at most 160 in a second.
+    world.api_server.set(|server| server.slow = Duration::from_millis(50));
+    let namespaces: Vec<_> = (0..240).map(|n| format!("web-{n}")).collect();
+    let text = body(&namespaces.iter().map(String::as_str).collect::<Vec<_>>()).to_string();
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(world.post(text.as_bytes()).await.status);
+    }
+    assert_eq!((statuses[0], statuses[3]), (503, 200), "{statuses:?}");
+    assert_eq!(world.api_server.signals().len(), 240);
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_503_in_time() {
     let limits = Limits { timeout: Duration::from_millis(300), ..settings().limits };

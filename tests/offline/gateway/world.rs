@@ -35,6 +35,8 @@ pub struct Inner {
     pub refused: BTreeMap<&'static str, u16>,
     /// Answers everything with this code.
     pub broken: Option<u16>,
+    /// Takes this time for each answer.
+    pub slow: Duration,
     /// Answers nothing until it is told to.
     pub silent: bool,
     pub calls: usize,
@@ -97,6 +99,10 @@ async fn create(
     Path(namespace): Path<String>,
     body: Bytes,
 ) -> (StatusCode, Json<Value>) {
+    let slow = server.0.lock().unwrap().slow;
+    if !slow.is_zero() {
+        tokio::time::sleep(slow).await;
+    }
     loop {
         let changed = server.1.notified();
         match server.answer(&namespace, &body) {
