@@ -5,16 +5,19 @@
 //! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist. Hours later the
 //! same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
 //! Signal; nothing is counted twice, because an occurrence is known by its fingerprint, start and resource, whatever Signal reports it.
-//! What is for people only (annotations, shared labels, the Alertmanager's address) is left out of the digest: the two of a pair differ in it.
+//! What is for people only (annotations, the Alertmanager's address) is left out of the digest: the two of a pair differ in it. So are the
+//! labels that alerts share, by which policies group: the table has the alerts' fingerprints, and those are made of their labels.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
 use super::body::{Alert, Body, Labels, read_alert, read_annotations};
+use super::draft::{Draft, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded};
 use super::rules::Rules;
 use super::target::About;
 use super::text::{clean, hex};
@@ -22,19 +25,8 @@ use crate::api;
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{Severity, given};
 
-/// Reports of the same within this time are one.
-const BUCKET_SECONDS: i64 = 300;
 /// As `spec.table` of a Signal, where it counts characters: a byte is at most one.
 const MAX_TABLE: usize = 262_144;
-/// Bounds of a Signal's maps, and of what is in them.
-const MAX_LABELS: usize = 64;
-const MAX_ANNOTATIONS: usize = 32;
-const MAX_KEY: usize = 253;
-const MAX_LABEL: usize = 1_024;
-const MAX_ANNOTATION: usize = 4_096;
-/// As `spec.source`.
-const MAX_INSTANCE: usize = 253;
-const MAX_URL: usize = 2_048;
 /// Longer ones are no fingerprints of Alertmanager's.
 const MAX_FINGERPRINT: usize = 64;
 
@@ -50,14 +42,14 @@ pub(super) struct Batch {
     pub(super) without_target: u64,
 }
 
-/// A Signal to store.
-#[derive(Clone, Debug)]
-pub(super) struct Draft {
-    /// Its name in whichever namespace it is stored.
-    pub(super) name: String,
-    /// The namespace of the trouble.
-    pub(super) namespace: Option<String>,
-    pub(super) spec: api::SignalSpec,
+impl Batch {
+    /// Why the first alert that is rejected is so.
+    pub(super) fn rejected(&self) -> Option<&str> {
+        self.alerts.iter().find_map(|fate| match &fate.verdict {
+            Verdict::Rejected(why) => Some(why.as_str()),
+            Verdict::In(_) | Verdict::Again(_) => None,
+        })
+    }
 }
 
 /// What became of one alert.
@@ -122,7 +114,7 @@ pub(super) fn batch(body: &Body<'_>, rules: &Rules, max_lines: usize, now: Times
         without_target: 0,
     };
     let mut fates: Vec<_> = body.alerts.iter().enumerate().map(|(index, raw)| reader.read(index, raw)).collect();
-    let shared = Shared::of(body, now);
+    let shared = Arc::new(Shared::of(body, now));
     let mut signals = Vec::new();
     for group in reader.groups {
         group.cut(max_lines, &shared, &mut signals, &mut fates);
@@ -205,9 +197,7 @@ fn fingerprint(alert: &Alert<'_>) -> Box<str> {
 
 /// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a over the names and values in order of the names, each followed by 0xff.
 fn label_fingerprint(labels: &Labels<'_>) -> u64 {
-    let mut sorted: Vec<_> = labels.iter().collect();
-    sorted.sort_unstable();
-    let texts = sorted.into_iter().flat_map(|(name, value)| [name, value]);
+    let texts = labels.iter().flat_map(|(name, value)| [name, value]);
     texts
         .flat_map(|text| text.bytes().chain([0xff]))
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -216,61 +206,36 @@ fn label_fingerprint(labels: &Labels<'_>) -> u64 {
 /// In whole milliseconds, in which occurrences are told apart. `None`: the zero time, which says so.
 fn starts_at(text: Option<&str>) -> Result<Option<Timestamp>, String> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let time: Timestamp =
-        text.parse().map_err(|_| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
+    let time = time(text).ok_or_else(|| format!("startsAt is {:?}, which is no RFC 3339 time", clean(text, 40)))?;
     let milliseconds = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
     Ok(given(Some(milliseconds)))
 }
 
+/// What is later than times can be is the last one there is: intake clamps it, and counts it.
+fn time(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    // It has all that a time has, and yet is none: the last day of the year 9999.
+    let pieces = Pieces::parse(text).ok()?;
+    pieces.time()?;
+    pieces.to_numeric_offset()?;
+    Some(if pieces.date().year() > 0 { Timestamp::MAX } else { Timestamp::MIN })
+}
+
+/// Both are in order: one way through them, however many there are.
 fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {
-    shared.retain(|label| other.contains(label));
-}
-
-/// What all Signals of a body have.
-struct Shared {
-    group_labels: BTreeMap<String, String>,
-    source: api::Source,
-    incomplete: bool,
-    bucket: i64,
-}
-
-impl Shared {
-    fn of(body: &Body<'_>, now: Timestamp) -> Self {
-        let text = |text: &Option<Cow<'_, str>>, most: usize| {
-            text.as_deref().map(|text| clean(text, most).into_owned()).filter(|text| !text.is_empty())
-        };
-        let url =
-            text(&body.external_url, MAX_URL).filter(|url| url.starts_with("http://") || url.starts_with("https://"));
-        let source = api::Source { kind: "alertmanager".to_owned(), instance: text(&body.receiver, MAX_INSTANCE), url };
-        Self {
-            group_labels: bounded(&body.group_labels, MAX_LABELS, MAX_LABEL),
-            source,
-            incomplete: body.truncated > 0,
-            bucket: now.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
-        }
-    }
-}
-
-/// A map that a Signal can hold: the first entries by name, keys and values cut.
-fn bounded(labels: &Labels<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
-    let texts = labels.iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
-    let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
-    while map.len() > entries {
-        map.pop_last();
-    }
-    map
+    let mut rest = other.iter().peekable();
+    shared.retain(|label| {
+        while rest.next_if(|other| *other < label).is_some() {}
+        rest.peek() == Some(&label)
+    });
 }
 
 impl Group<'_> {
-    fn cut(mut self, max_lines: usize, shared: &Shared, signals: &mut Vec<Draft>, fates: &mut [AlertFate]) {
+    fn cut(mut self, max_lines: usize, shared: &Arc<Shared>, signals: &mut Vec<Draft>, fates: &mut [AlertFate]) {
         self.lines.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        let mut labels = bounded(&self.labels, MAX_LABELS, MAX_LABEL);
-        // The labels that Alertmanager grouped by are shared by definition.
-        for (name, value) in &shared.group_labels {
-            if labels.len() < MAX_LABELS {
-                labels.insert(name.clone(), value.clone());
-            }
-        }
+        let labels = bounded(&self.labels, MAX_LABELS, MAX_LABEL);
         let annotations = bounded(&self.annotations, MAX_ANNOTATIONS, MAX_ANNOTATION);
         let mut lines = self.lines.as_slice();
         while !lines.is_empty() {
@@ -302,16 +267,16 @@ impl GroupKey {
         table: String,
         labels: BTreeMap<String, String>,
         annotations: BTreeMap<String, String>,
-        shared: &Shared,
+        shared: &Arc<Shared>,
     ) -> Draft {
         Draft {
             name: self.signal_name(&table, shared),
-            spec: api::SignalSpec {
+            own: api::SignalSpec {
                 name: self.name.clone(),
                 severity: self.severity.into(),
                 namespace: Some(self.namespace.clone().unwrap_or_default()),
                 cluster: self.cluster.clone(),
-                source: Some(shared.source.clone()),
+                source: None,
                 labels,
                 annotations,
                 // Alertmanager reports ends unless it is told not to; then its silence is no end either.
@@ -321,28 +286,21 @@ impl GroupKey {
                 table: Some(table),
             },
             namespace: self.namespace.clone(),
+            shared: shared.clone(),
         }
     }
 
     /// Hexadecimal characters and a number: nothing of an alert's text.
     fn signal_name(&self, table: &str, shared: &Shared) -> String {
-        let mut digest = Sha256::new();
-        let mut add = |field: &[u8]| {
-            // The length keeps one field from running into the next.
-            digest.update(field.len().to_be_bytes());
-            digest.update(field);
-        };
-        add(&[u8::from(self.namespace.is_some()), u8::from(self.cluster.is_some()), u8::from(shared.incomplete)]);
-        add(self.namespace.as_deref().unwrap_or_default().as_bytes());
-        add(self.cluster.as_deref().unwrap_or_default().as_bytes());
-        add(self.name.as_bytes());
-        add(&self.severity.rank().to_be_bytes());
-        for (name, value) in &shared.group_labels {
-            add(name.as_bytes());
-            add(value.as_bytes());
-        }
-        add(table.as_bytes());
-        let digest: [u8; 32] = digest.finalize().into();
+        let mut digest = shared.digest.clone();
+        let kinds = [self.namespace.is_some(), self.cluster.is_some(), shared.incomplete].map(u8::from);
+        digest.add(&kinds);
+        digest.add(self.namespace.as_deref().unwrap_or_default().as_bytes());
+        digest.add(self.cluster.as_deref().unwrap_or_default().as_bytes());
+        digest.add(self.name.as_bytes());
+        digest.add(&self.severity.rank().to_be_bytes());
+        digest.add(table.as_bytes());
+        let digest = digest.finish();
         format!("am-{}-{}", hex(&digest[..16]), shared.bucket)
     }
 }

@@ -16,8 +16,6 @@ use super::text::{clean, text};
 const VERSION: &str = "4";
 /// The shortest alert that Alertmanager can write has 170 bytes. A body with more alerts than this allows is made to cost memory.
 const BYTES_PER_ALERT: usize = 128;
-/// More labels than any alert has.
-const MAX_LABELS: usize = 256;
 
 /// A body.
 #[derive(Debug, Default)]
@@ -47,7 +45,7 @@ pub enum BodyFault {
     TooManyAlerts(usize, usize),
 }
 
-/// Name and value of each label.
+/// Name and value of each label, in order.
 pub(super) type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// One alert, as written.
@@ -132,11 +130,10 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut labels = Vec::new();
             while let Some((Borrowed(name), Borrowed(value))) = map.next_entry()? {
-                if labels.len() == MAX_LABELS {
-                    return Err(A::Error::custom(format!("more than {MAX_LABELS} entries in a map")));
-                }
                 labels.push((name, value));
             }
+            // As Alertmanager writes them; whoever does not makes nobody search.
+            labels.sort_unstable();
             Ok(labels)
         }
     }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::http::Request;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{Request, StatusCode};
 use futures::{StreamExt as _, stream};
 use kube::client::Body;
 use kube::core::{ObjectMeta, Status};
 use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
-use super::batch::Draft;
+use super::draft::Draft;
+use super::known::Known;
+use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
 use crate::runtime::error::{ApiError, call};
@@ -24,12 +26,21 @@ const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8
 /// An answer that is no success has at most this much of interest.
 const MAX_STATUS: usize = 64 * 1024;
 
+/// Of the words of an error, in characters.
+const MAX_ERROR: usize = 500;
+
+/// The words of an error. Whoever refused may have quoted an alert in them, or all of a Signal.
+pub(super) fn told(error: &ApiError) -> String {
+    clean(&error.to_string(), MAX_ERROR).into_owned()
+}
+
 /// Creates Signals.
 pub struct Creator {
     /// Of its own, without retries: Alertmanager tries again, and must hear of a failure in time.
     client: Client,
     places: Places,
     permits: Arc<Semaphore>,
+    known: Known,
     metrics: GatewayMetrics,
 }
 
@@ -81,6 +92,8 @@ enum Away {
     Missing,
     /// The operator may not create there, or its quota is used up.
     Forbidden,
+    /// Something there, such as an admission policy, does not take it.
+    Refused,
 }
 
 impl Away {
@@ -89,6 +102,7 @@ impl Away {
             Self::NotWatched => "NotWatched",
             Self::Missing => "NamespaceMissing",
             Self::Forbidden => "Forbidden",
+            Self::Refused => "Refused",
         }
     }
 
@@ -97,14 +111,22 @@ impl Away {
         if error.namespace_is_gone() {
             return Some(Self::Missing);
         }
-        (error.code() == Some(403)).then_some(Self::Forbidden)
+        match error.code()? {
+            403 => Some(Self::Forbidden),
+            // About us, about the API, or about this moment: it is the same in every namespace.
+            401 | 404 | 408 | 409 | 429 => None,
+            // By a policy of the namespace perhaps: 422 is what a ValidatingAdmissionPolicy says unless it is told otherwise, and an
+            // admission webhook may say anything. What is wrong with the Signal itself is refused at home as well.
+            400..=499 => Some(Self::Refused),
+            _ => None,
+        }
     }
 }
 
 impl Creator {
     /// Creates with this client, in these places.
     pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
-        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), metrics }
+        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), known: Known::default(), metrics }
     }
 
     /// Stores all of them; gives what became of each. One that fails does not keep the others from being stored.
@@ -115,6 +137,11 @@ impl Creator {
     }
 
     async fn store_one(&self, draft: &Draft) -> Result<Stored, ApiError> {
+        if let Some(namespace) = self.known.namespace(draft) {
+            let at_home = draft.namespace.as_ref() != Some(&namespace);
+            let place = if at_home { SignalPlace::Home } else { SignalPlace::Trouble };
+            return self.counted(Ok(Stored { namespace, name: draft.name.clone(), created: false }), place);
+        }
         // The semaphore is never closed; without a permit there would only be one create more.
         let _permit = self.permits.acquire().await.ok();
         let home = self.places.home();
@@ -123,7 +150,7 @@ impl Creator {
             Some(namespace) if !self.places.is_watched(namespace) => Some(Away::NotWatched),
             Some(namespace) => match self.create(namespace, draft, None).await {
                 Err(error) if namespace != home && Away::of(&error).is_some() => {
-                    tracing::debug!(%error, home, "a Signal goes to the operator's namespace");
+                    tracing::debug!(error = told(&error), home, "a Signal goes to the operator's namespace");
                     Away::of(&error)
                 }
                 done => return self.counted(done, SignalPlace::Trouble),
@@ -144,7 +171,10 @@ impl Creator {
 
     async fn create(&self, namespace: &str, draft: &Draft, away: Option<Away>) -> Result<Stored, ApiError> {
         let name = &draft.name;
-        let stored = |created| Stored { namespace: namespace.to_owned(), name: name.clone(), created };
+        let stored = |created| {
+            self.known.add(draft, namespace);
+            Stored { namespace: namespace.to_owned(), name: name.clone(), created }
+        };
         match call(|| format!("create Signal {namespace}/{name}"), self.send(namespace, &object(draft, away))).await {
             Ok(()) => Ok(stored(true)),
             Err(ApiError::Kube { cause, .. }) if matches!(cause.as_ref(), kube::Error::Api(s) if s.is_already_exists()) => {
@@ -172,13 +202,13 @@ impl Creator {
             let room = MAX_STATUS.saturating_sub(answer.len());
             answer.extend_from_slice(&part[..part.len().min(room)]);
         }
-        if code.is_success() {
+        // Nothing else means that it is stored: a 200 is of something that answers in the API server's place, such as a proxy's page.
+        if code == StatusCode::CREATED {
             return Ok(());
         }
-        let status = serde_json::from_slice(&answer).unwrap_or_else(|_| {
-            Status::failure("the answer is not of an API server", "Unknown").with_code(code.as_u16())
-        });
-        Err(kube::Error::Api(Box::new(status)))
+        let unknown = || Status::failure("the answer is not of an API server", "Unknown");
+        let status: Status = serde_json::from_slice(&answer).unwrap_or_else(|_| unknown());
+        Err(kube::Error::Api(Box::new(status.with_code(code.as_u16()))))
     }
 }
 
@@ -195,7 +225,7 @@ fn object(draft: &Draft, away: Option<Away>) -> Signal {
             annotations: origin,
             ..ObjectMeta::default()
         },
-        spec: draft.spec.clone(),
+        spec: draft.spec(),
         status: None,
     }
 }

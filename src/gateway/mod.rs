@@ -1,13 +1,15 @@
 //! Alertmanager in: its webhook becomes a few durable Signals. On every replica, leader or not: nothing here needs the ledger.
 //!
-//! Pure first: [`body`] reads the webhook with bounds, `target` with [`rules`] tells what an alert is about, `batch` makes Signals of
+//! Pure first: [`body`] reads the webhook with bounds, `target` with [`rules`] tells what an alert is about, `batch` makes Signals, each a `draft`, of
 //! it. `create` stores them, `answer` says what became of each alert, `security` who may ask, and [`server`] holds it together.
 
 mod answer;
 mod batch;
 pub mod body;
 mod create;
+mod draft;
 mod files;
+mod known;
 pub mod rules;
 mod security;
 mod server;
@@ -58,7 +60,7 @@ pub fn read(
     now: Timestamp,
 ) -> Result<(usize, usize, usize), body::BodyFault> {
     let batch = batch::batch(&read_body(bytes, limits.max_body)?, rules, limits.batch, now);
-    let bytes = batch.signals.iter().filter_map(|draft| draft.spec.table.as_ref()).map(String::len).sum();
+    let bytes = batch.signals.iter().map(|draft| draft.table().len()).sum();
     let rejected = batch.alerts.iter().filter(|fate| matches!(fate.verdict, batch::Verdict::Rejected(_))).count();
     Ok((batch.signals.len(), bytes, rejected))
 }

@@ -20,6 +20,9 @@ use crate::storm::{Resource, Severity};
 /// Labels that tell who was scraped, and never what is broken (case E6).
 const OF_THE_SCRAPER: [&str; 7] = ["job", "instance", "service", "endpoint", "container", "prometheus", "namespace"];
 
+/// Labels that tell what and where an alert is.
+const OF_THE_ALERT: [&str; 4] = ["alertname", "severity", "cluster", "exported_namespace"];
+
 /// Where the built-in kinds are in the order of choice, the first one first: what is specific wins over what contains it.
 const BUILT_IN: [(&str, &str, Rank); 15] = [
     ("pod", "Pod", Rank::Pod),
@@ -143,6 +146,11 @@ impl Rules {
                      that name that the metric itself has to exported_{label}"
                 ));
             }
+            if OF_THE_ALERT.contains(&label.as_str()) {
+                return Err(format!(
+                    "targets: the label {label} has a meaning of its own, and is never read as the name of a resource"
+                ));
+            }
             if label.is_empty() {
                 return Err(format!("targets: the label of kind {kind} is empty"));
             }
@@ -237,6 +245,8 @@ mod tests {
     #[case("targets: [{label: x, kind: widget}]", "kind")]
     #[case("targets: [{label: x, kind: X, apiVersion: a/b/c}]", "API version")]
     #[case("targets: [{label: '', kind: X}]", "empty")]
+    #[case("targets: [{label: cluster, kind: Cluster}]", "cluster")]
+    #[case("targets: [{label: exported_namespace, kind: Namespace}]", "exported_namespace")]
     #[case("exporters: ['']", "empty")]
     #[case("severities: {x: awful}", "awful")]
     #[case("target: []", "target")]

@@ -38,6 +38,10 @@ impl SecuritySettings {
             return Err("--gateway-client-ca-file is for TLS: give --gateway-tls-cert-file and --gateway-tls-key-file"
                 .to_owned());
         }
+        // An empty path is none, and half of TLS must not be none by mistake.
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return Err("give both --gateway-tls-cert-file and --gateway-tls-key-file, or neither".to_owned());
+        }
         if listen.is_loopback() {
             return Ok(());
         }
@@ -168,6 +172,9 @@ mod tests {
     #[case("0.0.0.0", SecuritySettings { token_file: Some(path()), cert_file: Some(path()), key_file: Some(path()), ..Default::default() }, None)]
     #[case("::", SecuritySettings { allow_anonymous: true, allow_plaintext: true, ..Default::default() }, None)]
     #[case("127.0.0.1", SecuritySettings { client_ca_file: Some(path()), ..Default::default() }, Some("--gateway-client-ca-file"))]
+    #[case("0.0.0.0", SecuritySettings { token_file: Some(path()), cert_file: Some(path()), ..Default::default() }, Some("--gateway-tls-key-file"))]
+    #[case("0.0.0.0", SecuritySettings { client_ca_file: Some(path()), cert_file: Some(path()), ..Default::default() }, Some("--gateway-tls-key-file"))]
+    #[case("127.0.0.1", SecuritySettings { key_file: Some(path()), ..Default::default() }, Some("--gateway-tls-cert-file"))]
     fn security_is_off_by_itself_on_the_loopback_only(
         #[case] listen: &str,
         #[case] settings: SecuritySettings,

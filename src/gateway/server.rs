@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::answer::{Problem, Results};
 use super::batch::{Batch, batch};
 use super::body::{BodyFault, read_body};
-use super::create::Creator;
+use super::create::{Creator, told};
 use super::rules::Rules;
 use super::security::Security;
 use super::{GatewaySettings, Limits};
@@ -38,6 +38,10 @@ const CONNECTIONS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For the header of a request, and between two requests of a connection.
 const HEADER: Duration = Duration::from_mins(1);
+/// Of a connection. Who asks on and reads no answer has no other end, and needs no token for it.
+const LIFETIME: Duration = Duration::from_mins(5);
+/// For what is left to write to a connection that ends, beyond the time of a request.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Of a header.
 const HEADER_BYTES: usize = 64 * 1024;
 /// Bodies of the largest size that may be in memory at once; so many more small ones.
@@ -122,11 +126,15 @@ impl Gateway {
     /// an outage. What is longer than this is cut off all the same.
     async fn let_go(&self, parts: &mut BodyDataStream) {
         let mut left = LARGE_BODIES * self.limits.max_body;
-        while let Some(Ok(part)) = parts.next().await
-            && let Some(rest) = left.checked_sub(part.len())
-        {
-            left = rest;
-        }
+        let read = async {
+            while let Some(Ok(part)) = parts.next().await
+                && let Some(rest) = left.checked_sub(part.len())
+            {
+                left = rest;
+            }
+        };
+        // In half of the time: the other half is for the answer, which says more than that the time is over.
+        let _ = timeout(self.limits.timeout / 2, read).await;
     }
 
     fn too_large(&self) -> Problem {
@@ -150,7 +158,7 @@ impl Gateway {
     async fn read(&self, parts: &mut BodyDataStream, announced: usize) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::with_capacity(announced);
         while let Some(part) = parts.next().await {
-            let part: Bytes = part.map_err(|_| Problem::BadBody("the body broke off".to_owned()))?;
+            let part: Bytes = part.map_err(|_| Problem::Unavailable("the body broke off".to_owned()))?;
             if bytes.len() + part.len() > self.limits.max_body {
                 self.let_go(parts).await;
                 return Err(self.too_large());
@@ -187,8 +195,9 @@ impl Gateway {
         }
         if let Some(first) = failed.first() {
             let (failed, all) = (failed.len(), batch.signals.len());
-            tracing::warn!(error = %first, failed, all, "Signals could not be stored; Alertmanager will send them again");
-            return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {first}")));
+            let error = told(first);
+            tracing::warn!(error, failed, all, "Signals could not be stored; Alertmanager will send them again");
+            return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {error}")));
         }
         let results = Results::of(&batch.alerts, &stored);
         self.metrics.alerts(AlertResult::Accepted, results.accepted);
@@ -196,6 +205,13 @@ impl Gateway {
         self.metrics.alerts(AlertResult::Rejected, results.rejected);
         self.metrics.without_target.inc_by(batch.without_target);
         self.metrics.truncated_alerts.inc_by(batch.truncated);
+        if let Some(why) = batch.rejected() {
+            tracing::warn!(
+                why,
+                rejected = results.rejected,
+                "alerts of a webhook can be in no Signal; the first of them says why"
+            );
+        }
         tracing::debug!(
             accepted = results.accepted,
             duplicate = results.duplicate,
@@ -226,6 +242,7 @@ async fn webhook(State(gateway): State<Arc<Gateway>>, request: Request<Body>) ->
     let begun = Instant::now();
     let answer = timeout(gateway.limits.timeout, gateway.answer(request)).await.unwrap_or_else(|_| {
         let seconds = gateway.limits.timeout.as_secs_f64();
+        tracing::warn!(seconds, "a webhook is not stored in time; Alertmanager will send it again");
         Err(Problem::Unavailable(format!("not all is stored after {seconds} s: come back")))
     });
     let answered = answer.as_ref().map_or_else(Problem::answer, |_| GatewayAnswer::Ok);
@@ -274,18 +291,25 @@ pub async fn serve((listener, gateway): (TcpListener, Gateway), stop: Cancellati
 async fn connection(stream: TcpStream, gateway: &Gateway, router: Router, stop: CancellationToken) {
     // An answer is one write: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
+    let end = gateway.limits.timeout + FAREWELL;
     let Some(tls) = gateway.security.tls() else {
-        return speak(stream, router, stop).await;
+        return speak(stream, router, stop, end).await;
     };
     match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => speak(stream, router, stop).await,
+        Ok(Ok(stream)) => speak(stream, router, stop, end).await,
         // Whoever connects can make this happen as often as he likes.
         Ok(Err(error)) => tracing::debug!(%error, "a client of the gateway does not speak our TLS"),
         Err(_) => tracing::debug!("a client of the gateway does not finish its TLS handshake"),
     }
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router, stop: CancellationToken) {
+/// Speaks HTTP until the client ends, or its time is over; then what is being answered has until `end`.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+    stop: CancellationToken,
+    end: Duration,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER)
@@ -293,13 +317,15 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Ro
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        ended = connection.as_mut() => Ok(ended),
+        _ = timeout(LIFETIME, stop.cancelled()) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(end, connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the gateway ended");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the gateway ended"),
+        Err(_) => tracing::debug!("a client of the gateway does not read its answers, and is cut off"),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn clean_name(text: &str, characters: usize) -> Cow<'_, str> {
 /// Control characters, and those that reverse the text around them: in a log or a terminal they show what is not there.
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Lower-case hexadecimal.
@@ -77,6 +77,7 @@ mod tests {
     #[case("HighLoad", "HighLoad")]
     #[case(" a\nb\u{7}\u{85} ", "ab")]
     #[case("\u{202e}daoLhgiH", "daoLhgiH")]
+    #[case("\u{61c}daoLhgiH", "daoLhgiH")]
     #[case("温度が高い", "温度が高い")] // E13
     #[case("\u{0} \u{0}", "")]
     fn control_characters_go_and_scripts_stay(#[case] text: &str, #[case] kept: &str) {

@@ -1,7 +1,10 @@
 //! Alertmanager's webhook into a real API server.
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
-use stormfold::api::Severity;
+use stormfold::api::{Severity, Signal, SignalSpec};
 
 use super::operator::Operator;
 use super::wait::eventually;
@@ -182,4 +185,86 @@ async fn a_gateway_that_is_open_to_others_without_a_secret_is_refused_at_the_sta
         let (code, said) = super::running::run(flags, &[]).await;
         assert!(code == Some(2) && said.starts_with("error: ") && said.contains(named), "{flags:?}: {code:?} {said}");
     }
+}
+
+/// Lets a policy of the cluster keep Signals out of a namespace; waits until it does.
+async fn keep_signals_out(world: &World) {
+    let rule = json!({ "apiGroups": ["stormfold.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["signals"] });
+    let selector = json!({ "matchLabels": { "kubernetes.io/metadata.name": world.namespace } });
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": { "name": world.namespace },
+        "spec": { "matchConstraints": { "namespaceSelector": selector, "resourceRules": [rule] }, "validations": [{ "expression": "false" }] },
+    }))
+    .unwrap();
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": { "name": world.namespace }, "spec": { "policyName": world.namespace, "validationActions": ["Deny"] },
+    }))
+    .unwrap();
+    Api::all(world.client.clone()).create(&PostParams::default(), &policy).await.unwrap();
+    Api::all(world.client.clone()).create(&PostParams::default(), &binding).await.unwrap();
+    let spec = SignalSpec { name: "Probe".to_owned(), table: Some("firing - - -".to_owned()), ..SignalSpec::default() };
+    let probe = Signal::new("probe", spec);
+    let try_only = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policy is in force", || async {
+        match world.signals().create(&try_only, &probe).await {
+            Err(kube::Error::Api(status)) if status.code == 422 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+// E4: a policy of the cluster refuses with 422, not with 403.
+#[tokio::test]
+async fn what_an_admission_policy_keeps_out_of_a_namespace_is_told_in_the_operators() {
+    let home = World::new("webhook-policy").await;
+    let strict = home.another_namespace("webhook-strict").await;
+    keep_signals_out(&strict).await;
+    let operator = Operator::start(&[&home, &strict], &[FLAGS[0], &format!("--namespace={}", home.namespace)]).await;
+    let answer = post(&operator, &body(pods(&strict.namespace, 0..2))).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(2)), "{answer:?}");
+    let signal = home.receipts(1).await.remove(0);
+    assert_eq!(signal.metadata.annotations.unwrap()["stormfold.dev/origin-reason"], "Refused");
+}
+
+// Whoever looks for an alert that is nowhere finds out why.
+#[tokio::test]
+async fn why_an_alert_was_rejected_is_in_the_log() {
+    let world = World::new("webhook-rejected").await;
+    let operator = Operator::start(&[&world], FLAGS).await;
+    let mut alerts = pods(&world.namespace, 0..2);
+    alerts[1]["labels"]["alertname"] = "".into();
+    assert_eq!(post(&operator, &body(alerts)).await.status, 200);
+    eventually("it is in the log", || async {
+        let line = operator
+            .log_lines()
+            .into_iter()
+            .find(|line| line["why"].as_str().is_some_and(|why| why.contains("alertname")));
+        line.map(|line| assert_eq!(line["rejected"], 1)).ok_or_else(|| operator.log_text())
+    })
+    .await;
+}
+
+// The largest Signals that a webhook of 4 MiB can become, of a character that some writers of JSON escape with six bytes: below what etcd takes.
+#[tokio::test]
+async fn a_signal_at_all_its_bounds_is_stored() {
+    let world = World::new("webhook-bounds").await;
+    let operator = Operator::start(&[&world], FLAGS).await;
+    let map = |entries: usize, value: usize| {
+        let entries = (0..entries).map(|n| (format!("{}{n:03}", "<".repeat(250)), json!("<".repeat(value))));
+        Value::Object(entries.collect())
+    };
+    let mut alerts: Vec<_> =
+        (0..15).map(|n| firing("HighLoad", &world.namespace, &format!("{}{n:03}", "<".repeat(250)))).collect();
+    for alert in &mut alerts {
+        let mut labels = map(64, 1_024);
+        labels.as_object_mut().unwrap().append(alert["labels"].as_object_mut().unwrap());
+        alert["labels"] = labels;
+        alert["annotations"] = map(32, 4_096);
+    }
+    let answer = post(&operator, &body(alerts)).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(15)), "{}", answer.body["detail"]);
+    world.one_storm("fifteen", |storm| storm.alert_count == 15).await;
+    let signal = world.receipts(1).await.remove(0);
+    assert_eq!((signal.spec.labels.len(), signal.spec.annotations.len()), (64, 32));
 }

@@ -5,6 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::super::body::read_body;
+use super::super::draft::{MAX_INSTANCE, MAX_KEY};
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -39,7 +40,8 @@ fn names(batch: &Batch) -> Vec<&str> {
 #[test]
 fn alerts_of_one_name_namespace_and_severity_are_one_signal() {
     let batch = read(&body(pods(0..3)), 500, at(0));
-    let [Draft { name, namespace, spec }] = batch.signals.as_slice() else { panic!("{:?}", batch.signals) };
+    let [draft] = batch.signals.as_slice() else { panic!("{:?}", batch.signals) };
+    let (Draft { name, namespace, .. }, spec) = (draft, draft.spec());
     assert_eq!(namespace.as_deref(), Some("prod"));
     assert!(name.starts_with("am-") && name.ends_with("-1795485300") && name.len() == 46, "{name}");
     assert_eq!((spec.name.as_str(), spec.severity, spec.resolvable), ("HighLoad", api::Severity::Critical, true));
@@ -70,9 +72,9 @@ fn each_namespace_name_severity_and_cluster_has_a_signal_of_its_own() {
     let batch = read(&body(alerts), 500, at(0));
     assert_eq!(batch.signals.len(), 6);
     assert_eq!(batch.without_target, 12);
-    assert!(batch.signals.iter().all(|draft| draft.spec.table.as_ref().unwrap().lines().count() == 2));
+    assert!(batch.signals.iter().all(|draft| draft.table().lines().count() == 2));
     assert_eq!(batch.signals[4].namespace, None);
-    assert_eq!(batch.signals[4].spec.namespace.as_deref(), Some(""));
+    assert_eq!(batch.signals[4].spec().namespace.as_deref(), Some(""));
 }
 
 #[rstest]
@@ -81,7 +83,7 @@ fn each_namespace_name_severity_and_cluster_has_a_signal_of_its_own() {
 #[case(1, 3, &[1, 1, 1])]
 fn a_signal_has_at_most_so_many_occurrences(#[case] most: usize, #[case] alerts: usize, #[case] lines: &[usize]) {
     let batch = read(&body(pods(0..alerts)), most, at(0));
-    let counts: Vec<_> = batch.signals.iter().map(|draft| draft.spec.table.as_ref().unwrap().lines().count()).collect();
+    let counts: Vec<_> = batch.signals.iter().map(|draft| draft.table().lines().count()).collect();
     assert_eq!(counts, lines);
 }
 
@@ -104,7 +106,7 @@ fn hours_later_or_with_a_change_they_have_other_names() {
     let before = read(&body(pods(0..3)), 500, at(0));
     let later = read(&body(pods(0..3)), 500, at(4 * 3_600));
     assert_ne!(names(&before), names(&later));
-    assert_eq!(before.signals[0].spec, later.signals[0].spec);
+    assert_eq!(before.signals[0].spec(), later.signals[0].spec());
     let mut resolved = pods(0..3);
     resolved[1]["status"] = "resolved".into();
     assert_ne!(names(&before), names(&read(&body(resolved), 500, at(0))));
@@ -112,7 +114,7 @@ fn hours_later_or_with_a_change_they_have_other_names() {
     truncated["truncatedAlerts"] = 7.into();
     let truncated = read(&truncated, 500, at(0));
     assert_ne!(names(&before), names(&truncated));
-    assert!(truncated.signals[0].spec.incomplete && truncated.truncated == 7 && !before.signals[0].spec.incomplete);
+    assert!(truncated.signals[0].spec().incomplete && truncated.truncated == 7 && !before.signals[0].spec().incomplete);
 }
 
 // What is new comes last: the Signals before it are those of the last delivery.
@@ -125,6 +127,39 @@ fn a_new_alert_changes_the_last_signal_only() {
     let after = read(&body(alerts), 500, at(10));
     assert_eq!(names(&before)[..2], names(&after)[..2]);
     assert_ne!(names(&before)[2], names(&after)[2]);
+}
+
+#[test]
+fn what_alerts_share_is_found_in_whatever_order_it_is_written() {
+    let text = r#"{"version":"4","alerts":[{"labels":{"zone":"east","pod":"a","alertname":"A","tier":"web"}},
+        {"labels":{"alertname":"A","tier":"web","pod":"b","zone":"east"}}]}"#;
+    let batch = batch(&read_body(text.as_bytes(), 4096).unwrap(), &Rules::default(), 500, at(0));
+    assert_eq!(batch.signals[0].spec().labels.keys().collect::<Vec<_>>(), ["alertname", "tier", "zone"]);
+}
+
+// Policies group by them, and there may be more shared labels than a Signal holds.
+#[test]
+fn the_labels_that_alertmanager_grouped_by_are_kept_before_all_others() {
+    let mut labels = json!({ "alertname": "A", "zone": "east" });
+    for n in 0..300 {
+        labels[format!("label{n}")] = "v".into();
+    }
+    let mut body = body([alert("1", &labels)]);
+    body["groupLabels"] = json!({ "zone": "east" });
+    let batch = read(&body, 500, at(0));
+    let kept = batch.signals[0].spec().labels.clone();
+    assert_eq!((kept.len(), kept.get("zone").map(String::as_str)), (MAX_LABELS, Some("east")));
+}
+
+#[test]
+fn an_alert_counts_however_many_labels_it_has() {
+    let mut labels = json!({ "alertname": "A" });
+    for n in 0..300 {
+        labels[format!("label{n}")] = "v".into();
+    }
+    let batch = read(&body([alert("1", &labels)]), 500, at(0));
+    assert_eq!(batch.alerts[0].verdict, Verdict::In(0));
+    assert_eq!(batch.signals[0].spec().labels.len(), MAX_LABELS);
 }
 
 // C18, E7, E9: each alert by itself.
@@ -165,18 +200,20 @@ fn one_bad_alert_is_rejected_with_its_reason_and_the_others_count() {
 #[case(json!("0001-01-01T00:00:00Z"), "-")]
 #[case(json!("2026-11-24T11:00:00+01:00"), "2026-11-24T10:00:00Z")]
 #[case(json!("9999-01-01T00:00:00Z"), "9999-01-01T00:00:00Z")] // clamped, and counted, by intake
+#[case(json!("9999-12-31T23:59:59Z"), "9999-12-30T22:00:00.999999999Z")] // the end of all days, a little later than a time can be
+#[case(json!("9999-12-31T23:59:59.5-23:59"), "9999-12-30T22:00:00.999999999Z")]
 fn zero_time_is_none_and_every_other_time_is_passed_on(#[case] starts_at: Value, #[case] written: &str) {
     let mut alert = alert("1", &json!({ "alertname": "A" }));
     alert["startsAt"] = starts_at;
     let batch = read(&body(vec![alert]), 500, at(0));
-    assert_eq!(batch.signals[0].spec.table.as_deref(), Some(format!("firing {written} 1 -\n").as_str()));
+    assert_eq!(batch.signals[0].table(), format!("firing {written} 1 -\n"));
 }
 
 // As Prometheus' own tests have it: the empty label set, and one label.
 #[test]
 fn an_alert_without_fingerprint_gets_the_one_of_alertmanager() {
     assert_eq!(label_fingerprint(&Vec::new()), 14_695_981_039_346_656_037);
-    let labels = vec![("name".into(), "garland, briggs".into()), ("fear".into(), "love is not enough".into())];
+    let labels = vec![("fear".into(), "love is not enough".into()), ("name".into(), "garland, briggs".into())];
     assert_eq!(label_fingerprint(&labels), 5_799_056_148_416_392_346);
     for odd in ["", "-", "a b", "a\nb", &"f".repeat(65)] {
         let batch = read(&body(vec![alert(odd, &json!({ "alertname": "A" }))]), 500, at(0));
@@ -199,7 +236,7 @@ fn a_table_is_within_its_bound_however_long_its_names_are() {
     let alerts: Vec<_> = (0..2_000).map(|n| alert(&n.to_string(), &labels(n))).collect();
     let batch = read(&body(alerts), 2_000, at(0));
     assert!(batch.signals.len() > 1);
-    assert!(batch.signals.iter().all(|draft| draft.spec.table.as_ref().unwrap().len() <= MAX_TABLE));
+    assert!(batch.signals.iter().all(|draft| draft.table().len() <= MAX_TABLE));
 }
 
 /// Labels and annotations of any size and script.
@@ -235,7 +272,8 @@ proptest! {
         body["receiver"] = group.first().map(|(_, text)| text.clone()).into();
         let batch = read(&body, 500, at(0));
         prop_assert_eq!(batch.alerts.len(), sets.len());
-        for Draft { name, spec, .. } in &batch.signals {
+        for draft in &batch.signals {
+            let (name, spec) = (&draft.name, draft.spec());
             prop_assert!(name.len() == 46 && name.chars().all(|c| c.is_ascii_hexdigit() || "am-".contains(c)), "{}", name);
             prop_assert!((1..=200).contains(&spec.name.chars().count()) && !spec.name.chars().any(char::is_control));
             prop_assert!(fits(&spec.labels, MAX_LABELS, MAX_LABEL) && fits(&spec.annotations, MAX_ANNOTATIONS, MAX_ANNOTATION));
@@ -243,7 +281,7 @@ proptest! {
             prop_assert!(spec.table.as_ref().is_some_and(|table| !table.is_empty()));
         }
         let in_signals = batch.alerts.iter().filter(|fate| !matches!(fate.verdict, Verdict::Rejected(_))).count();
-        let lines: usize = batch.signals.iter().map(|draft| draft.spec.table.as_ref().unwrap().lines().count()).sum();
+        let lines: usize = batch.signals.iter().map(|draft| draft.table().lines().count()).sum();
         let again = batch.alerts.iter().filter(|fate| matches!(fate.verdict, Verdict::Again(_))).count();
         prop_assert_eq!(in_signals, lines + again);
     }

@@ -1,6 +1,9 @@
 //! The gateway over real connections, before an API server that is a router of this process.
 
 mod answers;
+mod connections;
+mod examples;
+mod memory;
 mod places;
 mod tls;
 mod world;

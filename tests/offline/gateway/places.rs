@@ -1,5 +1,6 @@
 //! In which namespace a Signal is stored.
 
+use rstest::rstest;
 use stormfold::api::Signal;
 
 use super::world::{World, body, settings};
@@ -21,7 +22,7 @@ async fn a_signal_is_in_the_namespace_of_its_trouble_or_at_home_with_its_origin(
     let world = World::simple().await;
     world.api_server.set(|server| {
         server.missing.insert("gone");
-        server.forbidden.insert("closed");
+        server.refused.insert("closed", 403);
     });
     let answer = world.post(body(&["prod", "gone", "closed", ""]).to_string().as_bytes()).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -70,4 +71,42 @@ async fn when_even_home_takes_nothing_it_is_503() {
     assert_eq!(answer.status, 503, "{answer:?}");
     // What could be stored is stored; the repeat finds it.
     assert_eq!(world.api_server.signals().len(), 1);
+}
+
+// Admission webhooks and policies refuse with 403, or with any other code: a ValidatingAdmissionPolicy says 422 unless it is told otherwise.
+#[rstest]
+#[case(400)]
+#[case(422)]
+#[tokio::test]
+async fn what_only_that_namespace_refuses_is_stored_at_home(#[case] code: u16) {
+    let world = World::simple().await;
+    world.api_server.set(|server| {
+        server.refused.insert("strict", code);
+    });
+    let answer = world.post(body(&["strict"]).to_string().as_bytes()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        world.api_server.signals().iter().map(origin).collect::<Vec<_>>(),
+        [(Some("strict"), Some("strict"), Some("Refused"))]
+    );
+}
+
+// To be tried again in its own place: elsewhere it would be another storm.
+#[rstest]
+#[case(429)]
+#[case(409)]
+#[case(500)]
+#[case(504)]
+#[tokio::test]
+async fn what_passes_by_itself_moves_no_signal(#[case] code: u16) {
+    let world = World::simple().await;
+    world.api_server.set(|server| {
+        server.refused.insert("busy", code);
+    });
+    let text = body(&["busy"]).to_string();
+    assert_eq!(world.post(text.as_bytes()).await.status, 503);
+    assert!(world.api_server.signals().is_empty());
+    world.api_server.set(|server| server.refused.clear());
+    assert_eq!(world.post(text.as_bytes()).await.status, 200);
+    assert_eq!(world.api_server.signals().iter().map(origin).collect::<Vec<_>>(), [(Some("busy"), None, None)]);
 }

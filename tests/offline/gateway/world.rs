@@ -31,9 +31,12 @@ pub struct ApiServer(Arc<Mutex<Inner>>, Arc<Notify>);
 pub struct Inner {
     pub signals: BTreeMap<(String, String), Signal>,
     pub missing: BTreeSet<&'static str>,
-    pub forbidden: BTreeSet<&'static str>,
+    /// Refuses what comes for these namespaces with this code.
+    pub refused: BTreeMap<&'static str, u16>,
     /// Answers everything with this code.
     pub broken: Option<u16>,
+    /// Takes this time for each answer.
+    pub slow: Duration,
     /// Answers nothing until it is told to.
     pub silent: bool,
     pub calls: usize,
@@ -69,7 +72,7 @@ impl ApiServer {
         }
         let failure = |code: u16, reason: &str, kind: &str| {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-                "message": "scripted", "details": { "kind": kind } });
+                "message": format!("scripted\n\u{1b}[31m{}", "x".repeat(9_000)), "details": { "kind": kind } });
             Some((StatusCode::from_u16(code).unwrap(), status))
         };
         if let Some(code) = inner.broken {
@@ -78,8 +81,8 @@ impl ApiServer {
         if inner.missing.contains(namespace) {
             return failure(404, "NotFound", "namespaces");
         }
-        if inner.forbidden.contains(namespace) {
-            return failure(403, "Forbidden", "signals");
+        if let Some(code) = inner.refused.get(namespace) {
+            return failure(*code, "Scripted", "signals");
         }
         let signal: Signal = serde_json::from_slice(body).unwrap();
         let name = signal.metadata.name.clone().unwrap();
@@ -96,6 +99,10 @@ async fn create(
     Path(namespace): Path<String>,
     body: Bytes,
 ) -> (StatusCode, Json<Value>) {
+    let slow = server.0.lock().unwrap().slow;
+    if !slow.is_zero() {
+        tokio::time::sleep(slow).await;
+    }
     loop {
         let changed = server.1.notified();
         match server.answer(&namespace, &body) {
