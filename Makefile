@@ -9,10 +9,11 @@ DENY_VERSION := 0.20.2
 CLUSTER ?= local
 HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
+TAKEOVERS ?= 100
 STORMS ?= 10000
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage replicas redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -29,7 +30,7 @@ demo-down: ## End what `make demo KEEP=1` left up
 test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
 test-offline: nextest redis ## Run the tests that need no API server
@@ -45,6 +46,12 @@ outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
 	  && OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo nextest run --no-capture -E "binary(cluster) and test(/^outage/)"'
+
+replicas: nextest redis build ## Kill TAKEOVERS=100 leaders with either ledger, and leaders under load, and print how long each takeover takes
+	cargo nextest run --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && export STORMFOLD_TAKEOVERS=$(TAKEOVERS) \
+	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading/)" \
+	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading::/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --check

@@ -170,9 +170,9 @@ impl<'a> House<'a> {
 
     fn election(&self) -> Option<Election> {
         let identity = || format!("{}-{:08x}", self.settings.hostname(), process_number());
-        self.settings
-            .leader_elect
-            .then(|| Election::new(self.client.clone(), &self.home, identity(), self.clock.clone()))
+        self.settings.leader_elect.then(|| {
+            Election::new(self.client.clone(), &self.home, identity(), self.settings.lease_duration, self.clock.clone())
+        })
     }
 
     fn pages(&self) -> Pages {

@@ -54,6 +54,8 @@ async fn running_with_a_wrong_flag_exits_2_and_names_it() {
         (&["run", "--log-format=xml"], "--log-format"),
         (&["run", "--quiet-period=soon"], "--quiet-period"),
         (&["run", "--stale-after=-1h"], "--stale-after"),
+        (&["run", "--lease-duration=1s"], "--lease-duration"),
+        (&["run", "--lease-duration=2500ms"], "--lease-duration"),
         (&["run", "--settle-delay=0s"], "--settle-delay"),
         (&["run", "--max-age=2y"], "--max-age"),
     ] {
