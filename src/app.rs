@@ -27,6 +27,7 @@ use crate::publish::{
 };
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
+use crate::runtime::crds::CrdCheck;
 use crate::runtime::events::{Events, events};
 use crate::runtime::leader::Election;
 use crate::runtime::link::Link;
@@ -133,6 +134,13 @@ impl<'a> House<'a> {
 
     /// Works until told to stop: at once, or when this replica leads.
     async fn work(&self, loops: &mut JoinSet<()>) -> anyhow::Result<()> {
+        // Before the Lease: in an update without its CRDs the replicas of the version before go on.
+        let mut crds = self.crds();
+        tokio::select! {
+            held = crds.hold(self.stop) => if held.is_none() { return Ok(()) },
+            ended = self.until_stopped(loops) => return ended,
+        }
+        loops.spawn(crds.watch(self.stop.clone()));
         let Some(election) = self.election() else {
             self.start(loops);
             return self.until_stopped(loops).await;
@@ -166,6 +174,15 @@ impl<'a> House<'a> {
                 anyhow::bail!("a loop of the operator ended by itself")
             }
         }
+    }
+
+    /// The check of the CRDs that are read or written.
+    fn crds(&self) -> CrdCheck {
+        let mut crds = crate::api::crds();
+        if self.settings.built_in_policy_only {
+            crds.retain(|crd| crd.spec.names.plural != WatchedResource::StormPolicies.plural());
+        }
+        CrdCheck::new(self.client.clone(), crds, self.readiness.open_gate("crds"))
     }
 
     fn election(&self) -> Option<Election> {

@@ -21,6 +21,7 @@ mod crash;
 mod crash_api;
 mod crash_life;
 mod crash_trap;
+mod crd_older;
 mod crd_policy;
 mod crd_request;
 mod crd_signal;
@@ -37,6 +38,7 @@ mod operator;
 mod outage;
 mod outage_full;
 mod outage_versions;
+mod own_cluster;
 mod policies;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
