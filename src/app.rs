@@ -142,6 +142,7 @@ impl<'a> House<'a> {
         }
         loops.spawn(crds.watch(self.stop.clone()));
         let Some(election) = self.election() else {
+            self.metrics.leading.set(1);
             self.start(loops);
             return self.until_stopped(loops).await;
         };
@@ -193,7 +194,7 @@ impl<'a> House<'a> {
     }
 
     fn pages(&self) -> Pages {
-        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone())
+        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone(), self.clock.clone())
     }
 
     /// Takes webhooks, whatever else this process does.
@@ -207,6 +208,7 @@ impl<'a> House<'a> {
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
         tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");
+        self.metrics.gateway.begin();
         let creator = Creator::new(client, places, self.metrics.gateway.clone());
         let gateway = Gateway::open(gateway, creator, self.clock.clone(), self.metrics.gateway.clone());
         Ok((listener, gateway.map_err(anyhow::Error::msg)?))

@@ -34,6 +34,7 @@ mod large;
 mod leading;
 mod leading_load;
 mod life;
+mod metrics;
 mod operator;
 mod outage;
 mod outage_full;
