@@ -29,10 +29,12 @@ pub struct CrdCheck {
 /// What was found, the worst of all CRDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
-    /// All of them will do, or nothing can be told.
+    /// All of them will do, or nothing can ever be told.
     Fine,
     /// One of them is not there: the watches say so, too.
     Absent,
+    /// The API server does not answer: the watches say so, too.
+    Silent,
     /// One of them lacks something.
     Older,
 }
@@ -48,12 +50,18 @@ impl CrdCheck {
     pub async fn hold(&mut self, stop: &CancellationToken) -> Option<()> {
         let mut was_older = false;
         loop {
-            let is_older = stop.run_until_cancelled(Box::pin(self.look())).await? == Found::Older;
-            if !is_older && !was_older {
+            let held = match stop.run_until_cancelled(Box::pin(self.look())).await? {
+                Found::Older => {
+                    was_older = true;
+                    true
+                }
+                Found::Silent => was_older,
+                // Once more after it was replaced: the API server serves the new one a moment later.
+                Found::Fine | Found::Absent => std::mem::take(&mut was_older),
+            };
+            if !held {
                 return Some(());
             }
-            // Once more after it was replaced: the API server serves the new one a moment later.
-            was_older = is_older;
             stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await?;
         }
     }
@@ -79,10 +87,14 @@ impl CrdCheck {
                 Err(error) if error.code() == Some(404) => {
                     (Found::Absent, Some(format!("the CRD {name} is not installed: kubectl apply -f crds/")))
                 }
-                Err(error) => {
+                // Whatever was said before stays until it is known better.
+                Err(error) if matches!(error.code(), Some(401 | 403)) => {
                     self.cannot_tell(&error);
-                    // Whatever was said before stays until it is known better.
                     return Found::Fine;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the CRDs are looked at again");
+                    return Found::Silent;
                 }
             };
             worst = worst.max(found);

@@ -14,6 +14,7 @@
 mod alerts;
 mod bounds;
 mod closing;
+mod crds;
 
 mod faults;
 mod gateway;
