@@ -9,10 +9,11 @@ DENY_VERSION := 0.20.2
 CLUSTER ?= local
 HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
+TAKEOVERS ?= 100
 STORMS ?= 10000
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage replicas redis alertmanager promtool
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -26,13 +27,13 @@ demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
+test: nextest redis alertmanager promtool build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
+	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
-test-offline: nextest redis ## Run the tests that need no API server
+test-offline: nextest redis promtool ## Run the tests that need no API server
 	cargo nextest run -E 'not binary(cluster)'
 
 search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
@@ -45,6 +46,12 @@ outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
 	  && OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo nextest run --no-capture -E "binary(cluster) and test(/^outage/)"'
+
+replicas: nextest redis build ## Kill TAKEOVERS=100 leaders with either ledger, and leaders under load, and print how long each takeover takes
+	cargo nextest run --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && export STORMFOLD_TAKEOVERS=$(TAKEOVERS) \
+	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading/)" \
+	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading::/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --check
@@ -94,6 +101,9 @@ redis:
 
 alertmanager:
 	@command -v prometheus-alertmanager >/dev/null || { echo 'prometheus-alertmanager is missing: apt-get install prometheus-alertmanager, or link the alertmanager of a release under that name' >&2; exit 1; }
+
+promtool:
+	@command -v promtool >/dev/null || { echo 'promtool is missing: apt-get install prometheus (or brew install prometheus)' >&2; exit 1; }
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

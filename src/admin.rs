@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::publish::Projections;
+use crate::runtime::clock::Clock;
 use crate::runtime::readiness::Readiness;
 
 /// What the pages show.
@@ -21,12 +22,13 @@ pub struct Pages {
     readiness: Readiness,
     metrics: Metrics,
     projections: Arc<Projections>,
+    clock: Clock,
 }
 
 impl Pages {
     /// Pages that show these.
-    pub fn new(readiness: Readiness, metrics: Metrics, projections: Arc<Projections>) -> Self {
-        Self { readiness, metrics, projections }
+    pub fn new(readiness: Readiness, metrics: Metrics, projections: Arc<Projections>, clock: Clock) -> Self {
+        Self { readiness, metrics, projections, clock }
     }
 }
 
@@ -57,8 +59,13 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
-    let open = pages.projections.open().len();
-    pages.metrics.open_storms.set(i64::try_from(open).unwrap_or(i64::MAX));
+    let (totals, metrics) = (pages.projections.totals(), &pages.metrics);
+    metrics.open_storms.set(totals.open);
+    // An epoch is the second of an opening.
+    let age = totals.oldest_open.map_or(0, |epoch| pages.clock.now().as_second().saturating_sub(epoch).max(0));
+    metrics.oldest_open_storm.set(age);
+    metrics.requests.set(totals.requests);
+    metrics.request_alerts.set(totals.alerts);
     match pages.metrics.encode() {
         Ok(text) => {
             let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";

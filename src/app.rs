@@ -27,6 +27,7 @@ use crate::publish::{
 };
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
+use crate::runtime::crds::CrdCheck;
 use crate::runtime::events::{Events, events};
 use crate::runtime::leader::Election;
 use crate::runtime::link::Link;
@@ -135,7 +136,15 @@ impl<'a> House<'a> {
 
     /// Works until told to stop: at once, or when this replica leads.
     async fn work(&self, loops: &mut JoinSet<()>) -> anyhow::Result<()> {
+        // Before the Lease: in an update without its CRDs the replicas of the version before go on.
+        let mut crds = self.crds();
+        tokio::select! {
+            held = crds.hold(self.stop) => if held.is_none() { return Ok(()) },
+            ended = self.until_stopped(loops) => return ended,
+        }
+        loops.spawn(crds.watch(self.stop.clone()));
         let Some(election) = self.election() else {
+            self.metrics.leading.set(1);
             self.start(loops);
             return self.until_stopped(loops).await;
         };
@@ -170,15 +179,24 @@ impl<'a> House<'a> {
         }
     }
 
+    /// The check of the CRDs that are read or written.
+    fn crds(&self) -> CrdCheck {
+        let mut crds = crate::api::crds();
+        if self.settings.built_in_policy_only {
+            crds.retain(|crd| crd.spec.names.plural != WatchedResource::StormPolicies.plural());
+        }
+        CrdCheck::new(self.client.clone(), crds, self.readiness.open_gate("crds"))
+    }
+
     fn election(&self) -> Option<Election> {
         let identity = || format!("{}-{:08x}", self.settings.hostname(), process_number());
-        self.settings
-            .leader_elect
-            .then(|| Election::new(self.client.clone(), &self.home, identity(), self.clock.clone()))
+        self.settings.leader_elect.then(|| {
+            Election::new(self.client.clone(), &self.home, identity(), self.settings.lease_duration, self.clock.clone())
+        })
     }
 
     fn pages(&self) -> Pages {
-        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone())
+        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone(), self.clock.clone())
     }
 
     /// Takes webhooks, whatever else this process does.
@@ -192,6 +210,7 @@ impl<'a> House<'a> {
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
         tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");
+        self.metrics.gateway.begin();
         let creator = Creator::new(client, places, self.metrics.gateway.clone());
         let gateway = Gateway::open(gateway, creator, self.clock.clone(), self.metrics.gateway.clone());
         Ok((listener, gateway.map_err(anyhow::Error::msg)?))

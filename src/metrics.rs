@@ -1,12 +1,12 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
 mod gateway;
+mod labels;
 mod ledger;
 mod server;
 
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,166 +14,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalPlace, StoreResult};
+pub use labels::{
+    ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult,
+    WatchLabels, WatchedResource, WriteLabels, WriteResult,
+};
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
-
-/// What became of a Signal at intake.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum SignalResult {
-    /// Everything in it was accepted.
-    Accepted,
-    /// Some occurrences were rejected.
-    PartlyRejected,
-    /// All of it was.
-    Rejected,
-}
-
-/// What became of an occurrence.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum OccurrenceResult {
-    /// It told the ledger something new.
-    Merged,
-    /// The ledger, or a closed storm, had it already.
-    Known,
-    /// It was refused.
-    Rejected,
-}
-
-/// A watched resource.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum WatchedResource {
-    /// `signals.stormfold.dev`.
-    Signals,
-    /// `remediationrequests.stormfold.dev`.
-    RemediationRequests,
-    /// `stormpolicies.stormfold.dev`.
-    StormPolicies,
-    /// `namespaces`.
-    Namespaces,
-}
-
-impl WatchedResource {
-    /// As in RBAC.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Signals => "signals",
-            Self::RemediationRequests => "remediationrequests",
-            Self::StormPolicies => "stormpolicies",
-            Self::Namespaces => "namespaces",
-        }
-    }
-
-    /// With its group, where it has one.
-    pub fn full_name(self) -> String {
-        match self {
-            Self::Namespaces => self.plural().to_owned(),
-            Self::Signals | Self::RemediationRequests | Self::StormPolicies => {
-                format!("{}.stormfold.dev", self.plural())
-            }
-        }
-    }
-
-    /// What readiness calls its first list.
-    pub fn first_list(self) -> &'static str {
-        match self {
-            Self::Signals => "list of signals",
-            Self::RemediationRequests => "list of remediationrequests",
-            Self::StormPolicies => "list of stormpolicies",
-            Self::Namespaces => "list of namespaces",
-        }
-    }
-}
-
-/// A write to the API server.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum ApiWrite {
-    /// A RemediationRequest created.
-    Create,
-    /// Facts of a storm applied.
-    Status,
-    /// The end of a storm applied.
-    Close,
-    /// A receipt.
-    Receipt,
-    /// The status of a StormPolicy.
-    Policy,
-    /// A Signal deleted after its retention.
-    DeleteSignal,
-    /// A RemediationRequest deleted after its retention.
-    DeleteRequest,
-    /// A Kubernetes Event.
-    Event,
-}
-
-/// How it went.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum WriteResult {
-    /// The API server said yes.
-    Done,
-    /// The object is gone: nothing left to write.
-    Gone,
-    /// Not now; tried again.
-    Failed,
-    /// Given up: Events only, which are news and not state.
-    Dropped,
-}
-
-/// A loop that can fail.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum Loop {
-    /// Signals in.
-    Ingest,
-    /// RemediationRequests out.
-    Publish,
-    /// Receipts out.
-    Receipts,
-    /// Statuses of policies out.
-    Policies,
-    /// What is kept no longer.
-    Retention,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct SignalLabels {
-    pub result: SignalResult,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct OccurrenceLabels {
-    pub result: OccurrenceResult,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct WatchLabels {
-    pub resource: WatchedResource,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct WriteLabels {
-    pub write: ApiWrite,
-    pub result: WriteResult,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct FailureLabels {
-    pub in_loop: Loop,
-    pub disposition: DispositionLabel,
-}
-
-/// What a failure asks for.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-#[allow(missing_docs)]
-pub enum DispositionLabel {
-    Terminal,
-    Conflict,
-    Transient,
-    Unavailable,
-}
 
 /// The metrics; cheap to clone, all clones are one.
 #[derive(Clone)]
@@ -185,6 +31,9 @@ pub struct Metrics {
     pub occurrences: Family<OccurrenceLabels, Counter>,
     pub clamped_times: Counter,
     pub open_storms: Gauge,
+    pub oldest_open_storm: Gauge,
+    pub requests: Gauge,
+    pub request_alerts: Gauge,
     pub leading: Gauge,
     pub owed_receipts: Gauge,
     pub held_back_signals: Gauge,
@@ -212,8 +61,12 @@ impl Default for Metrics {
         let occurrences_received = register!("occurrences_received", "Occurrences in the Signals received");
         let occurrences = register!("occurrences", "What became of the occurrences received");
         let clamped_times = register!("clamped_times", "Times too far from their Signal's creation to be believed");
-        let leading = register!("leading", "Whether this replica holds the Lease");
+        let leading = register!("leading", "1: this replica works: it holds the Lease, or needs none");
         let open_storms = register!("open_storms", "Storms open in the cluster");
+        let oldest_open_storm =
+            register!("oldest_open_storm_seconds", "Age of the storm that is open for longest; 0: none is");
+        let requests = register!("requests", "RemediationRequests in the cluster, open and closed");
+        let request_alerts = register!("request_alerts", "Alerts that they stand for");
         let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
         let held_back_signals = register!("held_back_signals", "Signals that wait for a storm that may not open yet");
         let signals_lacking_labels =
@@ -228,13 +81,16 @@ impl Default for Metrics {
         );
         let ledger = LedgerMetrics::register(&mut registry);
         let gateway = GatewayMetrics::register(&mut registry);
-        Self {
+        let metrics = Self {
             registry: Arc::new(registry),
             signals,
             occurrences_received,
             occurrences,
             clamped_times,
             open_storms,
+            oldest_open_storm,
+            requests,
+            request_alerts,
             leading,
             owed_receipts,
             held_back_signals,
@@ -245,11 +101,36 @@ impl Default for Metrics {
             failures,
             ledger,
             gateway,
-        }
+        };
+        metrics.begin();
+        metrics
     }
 }
 
 impl Metrics {
+    /// Every series is there from the start, as zero.
+    fn begin(&self) {
+        for result in SignalResult::ALL.iter().copied() {
+            drop(self.signals.get_or_create(&SignalLabels { result }));
+        }
+        for result in OccurrenceResult::ALL.iter().copied() {
+            drop(self.occurrences.get_or_create(&OccurrenceLabels { result }));
+        }
+        for resource in WatchedResource::ALL.iter().copied() {
+            drop(self.watch_failures.get_or_create(&WatchLabels { resource }));
+        }
+        for write in ApiWrite::ALL.iter().copied() {
+            for result in write.results().iter().copied() {
+                drop(self.writes.get_or_create(&WriteLabels { write, result }));
+            }
+        }
+        for in_loop in Loop::ALL.iter().copied() {
+            for disposition in DispositionLabel::ALL.iter().copied() {
+                drop(self.failures.get_or_create(&FailureLabels { in_loop, disposition }));
+            }
+        }
+    }
+
     /// Counts one write.
     pub fn wrote(&self, write: ApiWrite, result: WriteResult) {
         self.writes.get_or_create(&WriteLabels { write, result }).inc();

@@ -14,6 +14,7 @@ pub use redis::RedisFlags;
 
 use crate::gateway::GatewaySettings;
 use crate::ledger::redis::RedisSettings;
+use crate::runtime::leader::LeaseDuration;
 use crate::storm::Policy;
 use crate::storm::resource::is_dns_label;
 
@@ -80,6 +81,9 @@ pub struct RunSettings {
     /// Work only while this replica holds the Lease `stormfold` in the operator's own namespace; the gateway works on every replica.
     #[arg(long, env = "STORMFOLD_LEADER_ELECT")]
     pub leader_elect: bool,
+    /// For so long nobody works after a leader that was killed; one that cannot renew the Lease gives up after two thirds of it. 2s to 1h.
+    #[arg(long, env = "STORMFOLD_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: LeaseDuration,
     /// Begins the identity of this replica in the Lease: the name of the pod.
     #[arg(long, env = "HOSTNAME", default_value = "stormfold", hide = true)]
     hostname: String,
@@ -174,6 +178,15 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     } else {
         Err("out of range: 1s to one year".to_owned())
     }
+}
+
+fn lease_duration(text: &str) -> Result<LeaseDuration, String> {
+    let seconds = duration(text)?;
+    if seconds.subsec_nanos() != 0 {
+        return Err("not whole seconds".to_owned());
+    }
+    let duration = u16::try_from(seconds.as_secs()).ok().and_then(LeaseDuration::from_secs);
+    duration.ok_or_else(|| "out of range: 2s to 1h".to_owned())
 }
 
 fn publish_interval(text: &str) -> Result<Duration, String> {

@@ -2,62 +2,68 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// How a request was answered.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum GatewayAnswer {
-    /// 200: every Signal is stored.
-    Ok,
-    /// 400.
-    BadRequest,
-    /// 401.
-    Unauthorized,
-    /// 404.
-    NotFound,
-    /// 405.
-    MethodNotAllowed,
-    /// 413.
-    ContentTooLarge,
-    /// 415.
-    UnsupportedMediaType,
-    /// 503: to be sent again.
-    Unavailable,
+use super::labels::closed;
+
+closed! {
+    /// How a request was answered.
+    GatewayAnswer {
+        /// 200: every Signal is stored.
+        Ok,
+        /// 400.
+        BadRequest,
+        /// 401.
+        Unauthorized,
+        /// 404.
+        NotFound,
+        /// 405.
+        MethodNotAllowed,
+        /// 413.
+        ContentTooLarge,
+        /// 415.
+        UnsupportedMediaType,
+        /// 503: to be sent again.
+        Unavailable,
+    }
 }
 
-/// What became of an alert.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum AlertResult {
-    /// It is in a new Signal.
-    Accepted,
-    /// It is in a Signal that was there already.
-    Duplicate,
-    /// It can be in none.
-    Rejected,
+closed! {
+    /// What became of an alert.
+    AlertResult {
+        /// It is in a new Signal.
+        Accepted,
+        /// It is in a Signal that was there already.
+        Duplicate,
+        /// It can be in none.
+        Rejected,
+    }
 }
 
-/// What became of a Signal.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum StoreResult {
-    /// It is new.
-    Created,
-    /// It was there.
-    Existed,
-    /// The API server did not take it.
-    Failed,
+closed! {
+    /// What became of a Signal.
+    StoreResult {
+        /// It is new.
+        Created,
+        /// It was there.
+        Existed,
+        /// The API server did not take it.
+        Failed,
+    }
 }
 
-/// Where a Signal is.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum SignalPlace {
-    /// In the namespace of its trouble.
-    Trouble,
-    /// In the operator's.
-    Home,
+closed! {
+    /// Where a Signal is.
+    SignalPlace {
+        /// In the namespace of its trouble.
+        Trouble,
+        /// In the operator's.
+        Home,
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -117,6 +123,21 @@ impl GatewayMetrics {
         );
         registry.register("gateway_reload_failures", "Changed files that could not be used", reload_failures);
         metrics
+    }
+
+    /// The gateway is wanted: every series is there from now on, as zero.
+    pub fn begin(&self) {
+        for answer in GatewayAnswer::ALL.iter().copied() {
+            drop(self.requests.get_or_create(&AnswerLabels { answer }));
+        }
+        for result in AlertResult::ALL.iter().copied() {
+            drop(self.alerts.get_or_create(&AlertLabels { result }));
+        }
+        for result in StoreResult::ALL.iter().copied() {
+            for place in SignalPlace::ALL.iter().copied() {
+                drop(self.signals.get_or_create(&StoreLabels { result, place }));
+            }
+        }
     }
 
     /// One request was answered, in this time.

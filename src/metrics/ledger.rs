@@ -2,50 +2,54 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::labels::closed;
+
 use super::server::ServerMetrics;
 
-/// A call to the server.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum LedgerOperation {
-    /// Which incarnation.
-    Begin,
-    /// What is known of keys without an open storm, and what closed storms hold.
-    Look,
-    /// The merge itself.
-    Merge,
-    /// Occurrences remembered.
-    Hold,
-    /// A storm opened.
-    Open,
-    /// A storm read.
-    Snapshot,
-    /// A snapshot acknowledged.
-    Ack,
-    /// A storm closed, forgotten or dropped.
-    Close,
-    /// The dirty marks.
-    Dirty,
-    /// The server looked at.
-    Check,
+closed! {
+    /// A call to the server.
+    LedgerOperation {
+        /// Which incarnation.
+        Begin,
+        /// What is known of keys without an open storm, and what closed storms hold.
+        Look,
+        /// The merge itself.
+        Merge,
+        /// Occurrences remembered.
+        Hold,
+        /// A storm opened.
+        Open,
+        /// A storm read.
+        Snapshot,
+        /// A snapshot acknowledged.
+        Ack,
+        /// A storm closed, forgotten or dropped.
+        Close,
+        /// The dirty marks.
+        Dirty,
+        /// The server looked at.
+        Check,
+    }
 }
 
-/// What became of the observations of one key.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-pub enum MergeOutcome {
-    /// They joined the open storm.
-    Joined,
-    /// None was open.
-    NotOpen,
-    /// The expected one was not open any more: merged again.
-    Stray,
-    /// The ledger had no room for all of them: merged again.
-    Full,
+closed! {
+    /// What became of the observations of one key.
+    MergeOutcome {
+        /// They joined the open storm.
+        Joined,
+        /// None was open.
+        NotOpen,
+        /// The expected one was not open any more: merged again.
+        Stray,
+        /// The ledger had no room for all of them: merged again.
+        Full,
+    }
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -82,6 +86,17 @@ impl LedgerMetrics {
         let server = ServerMetrics::default();
         registry.register_collector(Box::new(server.clone()));
         Self { seconds, merges, server }
+    }
+
+    /// There is a server, to which no connection was made yet: every series is there from now on, as zero.
+    pub fn begin(&self) {
+        for operation in LedgerOperation::ALL.iter().copied() {
+            drop(self.seconds.get_or_create(&OperationLabels { operation }));
+        }
+        for outcome in MergeOutcome::ALL.iter().copied() {
+            drop(self.merges.get_or_create(&MergeLabels { outcome }));
+        }
+        self.server.connected(false);
     }
 
     /// One batch of one key was merged.

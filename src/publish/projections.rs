@@ -23,6 +23,19 @@ pub struct Projections {
     listed: watch::Sender<bool>,
 }
 
+/// The RemediationRequests in numbers; without those that held nothing because an older one had their storm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many there are.
+    pub requests: i64,
+    /// How many alerts they stand for.
+    pub alerts: i64,
+    /// How many are open.
+    pub open: i64,
+    /// The earliest of the open ones.
+    pub oldest_open: Option<Epoch>,
+}
+
 impl Default for Projections {
     fn default() -> Self {
         Self { by_key: RwLock::default(), listed: watch::Sender::new(false) }
@@ -69,6 +82,23 @@ impl Projections {
     /// Whether some storm of a key is open.
     pub fn has_open(&self, key: StormKey) -> bool {
         self.read(|map| map.get(&key).is_some_and(|epochs| epochs.values().any(|object| is_open(object))))
+    }
+
+    /// What there is, in numbers.
+    pub fn totals(&self) -> Totals {
+        self.read(|map| {
+            let mut totals = Totals::default();
+            for (epoch, object) in map.values().flatten().filter(|(_, object)| !is_superseded(object)) {
+                let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
+                totals.requests += 1;
+                totals.alerts += storm.map_or(0, |storm| storm.alert_count);
+                if is_open(object) {
+                    totals.open += 1;
+                    totals.oldest_open = Some(totals.oldest_open.map_or(*epoch, |oldest| oldest.min(*epoch)));
+                }
+            }
+            totals
+        })
     }
 
     /// How many storms are open under each policy.

@@ -22,22 +22,51 @@ use crate::api::FIELD_MANAGER;
 /// Name of the Lease.
 pub const LEASE: &str = "stormfold";
 
-/// How long a Lease is good for after it was last seen to change.
-const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// A leader that could not renew for this long stops, so that it has stopped before another begins.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a leader renews.
-const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often another replica looks: what a leader releases is taken up within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// One call. Several of them fit into the deadline.
+/// One call, at most. Several of them fit into the deadline of the usual Lease.
 const CALL: Duration = Duration::from_secs(3);
+
+/// How long a Lease is good for after it was last seen to change: whole seconds, as in the Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseDuration(u16);
+
+impl LeaseDuration {
+    /// Shorter ones would be lost to an API server that is slow for a moment; longer ones would be waited for after a crash.
+    pub const RANGE: std::ops::RangeInclusive<u16> = 2..=3600;
+
+    /// `None`: out of range.
+    pub fn from_secs(seconds: u16) -> Option<Self> {
+        Self::RANGE.contains(&seconds).then_some(Self(seconds))
+    }
+
+    fn whole(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    /// A leader that could not renew for this long stops, so that it has stopped before another begins.
+    fn deadline(self) -> Duration {
+        self.whole() * 2 / 3
+    }
+
+    /// How often a leader renews: five times within the deadline.
+    fn renew_every(self) -> Duration {
+        self.deadline() / 5
+    }
+}
+
+impl Default for LeaseDuration {
+    fn default() -> Self {
+        Self(15)
+    }
+}
 
 /// A candidate.
 pub struct Election {
     api: Api<Lease>,
     /// Who we are: unique per process.
     identity: String,
+    duration: LeaseDuration,
     clock: Clock,
 }
 
@@ -49,8 +78,8 @@ struct Seen {
 
 impl Election {
     /// A candidate for the Lease of the installation in `namespace`.
-    pub fn new(client: Client, namespace: &str, identity: String, clock: Clock) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, clock }
+    pub fn new(client: Client, namespace: &str, identity: String, duration: LeaseDuration, clock: Clock) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity, duration, clock }
     }
 
     /// Waits until this replica leads; `None`: stopped.
@@ -106,7 +135,7 @@ impl Election {
         let transitions = before.and_then(|before| before.lease_transitions).map_or(0, |n| n.saturating_add(1));
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            lease_duration_seconds: Some(self.duration.0.into()),
             acquire_time: now.clone(),
             renew_time: now,
             lease_transitions: Some(transitions),
@@ -126,16 +155,17 @@ pub struct Term<'a> {
 impl Term<'_> {
     /// Renews until the Lease is lost; says why.
     pub async fn keep(&mut self) -> String {
+        let duration = self.election.duration;
         loop {
-            tokio::time::sleep(RENEW_EVERY).await;
+            tokio::time::sleep(duration.renew_every()).await;
             let began = Instant::now();
-            let deadline = self.renewed + RENEW_DEADLINE;
+            let deadline = self.renewed + duration.deadline();
             match tokio::time::timeout_at(deadline, Box::pin(self.renew(self.election.clock.now()))).await {
                 Ok(Ok(Some(lease))) => (self.lease, self.renewed) = (lease, began),
                 Ok(Ok(None)) => return "another replica has taken the Lease".to_owned(),
                 Ok(Err(error)) if Instant::now() >= deadline => return error.to_string(),
                 Ok(Err(error)) => tracing::warn!(%error, "the Lease is not renewed yet"),
-                Err(_) => return format!("the Lease could not be renewed for {} s", RENEW_DEADLINE.as_secs()),
+                Err(_) => return format!("the Lease could not be renewed for {} s", duration.deadline().as_secs_f64()),
             }
         }
     }

@@ -1,7 +1,8 @@
-//! What every loop needs: time, bounded calls, errors with a disposition, back-off, readiness, Kubernetes Events.
+//! What every loop needs: time, bounded calls, errors with a disposition, back-off, readiness, Kubernetes Events, CRDs.
 
 pub mod backoff;
 pub mod clock;
+pub mod crds;
 pub mod error;
 pub mod events;
 pub mod guarded;

@@ -1,56 +1,175 @@
 //! Replicas: one works, the others stand by, and whoever comes next counts exactly.
+//!
+//! `make replicas` plays more of it, and prints how long each takeover took.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::operator::Operator;
-use super::signals::table;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::PostParams;
+use tokio::task::JoinHandle;
+
+use super::operator::{Operator, metric};
+use super::replicas::{LEASE, Replicas};
+use super::signals::firing;
 use super::wait::eventually;
-use super::world::World;
+use super::world::{World, facts};
 
-const FLAGS: [&str; 2] = ["--leader-elect", "--namespace=stormfold-system"];
+/// Beyond what must be, on a machine that does three other things at the same time.
+const SLACK: Duration = Duration::from_secs(10);
 
-/// Waits until one of these leads; gives the index of it, and how long it took.
-async fn leader(replicas: &[Operator]) -> (usize, Duration) {
-    let began = Instant::now();
-    let index = eventually("one replica leads", || async {
-        let mut leading = Vec::new();
-        for (index, replica) in replicas.iter().enumerate() {
-            if replica.metric("stormfold_leading").await > 0.0 {
-                leading.push(index);
-            }
-        }
-        assert!(leading.len() < 2, "two lead: {leading:?}");
-        leading.pop().ok_or_else(|| "none leads".to_owned())
-    })
-    .await;
-    (index, began.elapsed())
+/// How many leaders are killed, every other one by SIGTERM.
+fn takeovers() -> usize {
+    std::env::var("STORMFOLD_TAKEOVERS").map_or(20, |count| count.parse().expect("a number"))
 }
 
-// C7, C8. In one test: there is one Lease in the operator's namespace, and others have to be let alone.
-#[tokio::test]
-async fn of_replicas_one_works_and_the_next_one_goes_on_with_exact_counts() {
+/// Durations in order, for people.
+fn told(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let millis: Vec<_> = times.iter().map(Duration::as_millis).collect();
+    println!("leading: {what}: {millis:?} ms");
+}
+
+// C7, C8, D5: a leader that is killed is followed within the Lease, one that is told to stop at once; nothing is lost or doubled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_are_killed_in_the_middle_of_a_storm_and_the_next_one_goes_on_with_exact_counts() {
+    const PER_ROUND: usize = 16;
     let world = World::new("leading").await;
-    let mut replicas = Vec::new();
-    for _ in 0..3 {
-        replicas.push(Operator::start(&[&world], &FLAGS).await);
+    let mut replicas = Replicas::start(&world, &[]).await;
+    let (mut killed, mut stopped) = (Vec::new(), Vec::new());
+    for round in 0..takeovers() {
+        let leader = replicas.take_leader().await;
+        // Half of it comes before the end of this leader, half of it after: nothing waits for the other.
+        let (first, middle, end) = (round * PER_ROUND, round * PER_ROUND + PER_ROUND / 2, (round + 1) * PER_ROUND);
+        for n in first..middle {
+            world.create(&firing("Led", n)).await;
+        }
+        let began = Instant::now();
+        let by_kill = round % 2 == 0;
+        if by_kill {
+            leader.sigkill();
+        } else {
+            assert!(leader.sigterm().success());
+        }
+        for n in middle..end {
+            world.create(&firing("Led", n)).await;
+        }
+        let expected = i64::try_from(end).unwrap();
+        world.one_storm(&format!("{expected} are counted"), |storm| storm.alert_count == expected).await;
+        if by_kill { &mut killed } else { &mut stopped }.push(began.elapsed());
+        replicas.add().await;
     }
-    let mut total = 0;
-    let mut bring = async |name: &str| {
-        // Half of it is what came before.
-        world.create(&table(name, "Led", total..total + 20)).await;
-        total += 10;
-        let expected = i64::try_from(total + 10).unwrap();
-        world.one_storm("all is counted", |storm| storm.alert_count == expected).await;
+    let total = takeovers() * PER_ROUND;
+    let object = world.one_storm("all of them fire", |storm| storm.firing_count == storm.alert_count).await;
+    assert_eq!(facts(&object).unwrap().affected_count, i64::try_from(total).unwrap());
+    world.receipts(total).await;
+    assert!(killed.iter().all(|time| *time < LEASE + SLACK), "{killed:?}");
+    assert!(stopped.iter().all(|time| *time < SLACK), "{stopped:?}");
+    told(&format!("after SIGKILL, with a Lease of {} s", LEASE.as_secs()), killed);
+    told("after SIGTERM", stopped);
+    println!("leading: {} of the replicas lost the Lease by themselves", replicas.gave_up);
+}
+
+/// When a replica was first and last seen to have written.
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    first: Instant,
+    last: Instant,
+}
+
+/// Looks at the writes of one replica until it ends.
+fn observe(replica: &Operator, writing: &Arc<Mutex<BTreeMap<u32, Writing>>>) -> JoinHandle<()> {
+    let (address, pid, writing) = (replica.admin().unwrap(), replica.pid(), writing.clone());
+    tokio::spawn(async move {
+        let mut before = 0.0;
+        // A page of a process that is stopped does not come: it is asked for until the process goes on, or ends.
+        while let Ok(writes) = metric(&address, "stormfold_api_writes_total{").await {
+            if writes > before {
+                let now = Instant::now();
+                writing.lock().unwrap().entry(pid).or_insert(Writing { first: now, last: now }).last = now;
+            }
+            before = writes;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+}
+
+/// One Signal every 25 ms until the task is aborted; what it has written so far is in the number.
+fn load(world: &World) -> (JoinHandle<()>, Arc<Mutex<usize>>) {
+    let (signals, written) = (world.signals(), Arc::new(Mutex::new(0)));
+    let count = written.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            let n = *count.lock().unwrap();
+            signals.create(&PostParams::default(), &firing("Twice", n)).await.expect("the API server takes the Signal");
+            *count.lock().unwrap() += 1;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    });
+    (task, written)
+}
+
+async fn holder(world: &World) -> String {
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
+    let lease = leases.get("stormfold").await.unwrap();
+    lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
+}
+
+// C8, invariant 3: a leader that is suspended for longer than its Lease wakes up as one of two. It ends at once, what it still writes
+// lowers nothing, and the counts are exact.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_sleeps_through_its_lease_is_never_a_second_writer_for_longer_than_a_lease() {
+    let world = World::new("sleeping").await;
+    let mut replicas = Replicas::start(&world, &[]).await;
+    let mut old = replicas.take_leader().await;
+    let writing = Arc::new(Mutex::new(BTreeMap::new()));
+    for replica in replicas.running.iter().chain([&old]) {
+        replica.ready().await;
+        observe(replica, &writing);
+    }
+    let (load, written) = load(&world);
+    world.one_storm("the first leader works", |storm| storm.alert_count > 20).await;
+    let held = holder(&world).await;
+    old.signal("STOP");
+    let slept = Instant::now();
+    // The Lease says that another one leads, and the writes say that it works.
+    eventually("another one writes", || async {
+        let works = writing.lock().unwrap().len() > 1;
+        let holder = holder(&world).await;
+        if works && holder != held { Ok(()) } else { Err(format!("{holder} holds it, another writes: {works}")) }
+    })
+    .await;
+    let taken = slept.elapsed();
+    let seen = world.one_storm("there is one storm", |storm| storm.alert_count > 20).await;
+    let woken = Instant::now();
+    old.signal("CONT");
+    let code = loop {
+        if let Some(status) = old.ended() {
+            break status.code();
+        }
+        assert!(woken.elapsed() < LEASE + SLACK, "it still runs");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    let (index, _) = leader(&replicas).await;
-    bring("first").await;
-    assert!(replicas.remove(index).sigterm().success());
-    let (index, released) = leader(&replicas).await;
-    bring("second").await;
-    replicas.remove(index).sigkill();
-    let (_, expired) = leader(&replicas).await;
-    bring("third").await;
-    println!("leading: after SIGTERM {released:?}, after SIGKILL {expired:?}");
-    // Released, it is taken with the next look; not released, when it has expired, and not before.
-    assert!(released < expired, "{released:?} {expired:?}");
+    let overlap = woken.elapsed();
+    assert_eq!(code, Some(1), "a lost Lease ends the process");
+    load.abort();
+    let _ = load.await;
+    // The Signal that was on its way when the load ended may be there, or not.
+    let written = *written.lock().unwrap();
+    let there = world.signals().list(&kube::api::ListParams::default()).await.unwrap().items.len();
+    assert!(there == written || there == written + 1, "{there} {written}");
+    let expected = i64::try_from(there).unwrap();
+    let object = world.one_storm("every Signal counts once", |storm| storm.alert_count == expected).await;
+    assert_eq!(facts(&object).unwrap().firing_count, expected);
+    assert!(facts(&object).unwrap().revision >= facts(&seen).unwrap().revision);
+    let writing = writing.lock().unwrap().clone();
+    let (first, second) = (writing[&old.pid()], writing.iter().find(|(pid, _)| **pid != old.pid()).unwrap().1);
+    let together = first.last.saturating_duration_since(second.first);
+    // While it slept it wrote nothing: both could write from its waking to its end.
+    println!(
+        "leading: taken over after {taken:?}; two were awake for {overlap:?}, and were seen to write for {together:?}"
+    );
+    assert!(overlap < LEASE && together < LEASE, "{overlap:?} {together:?} {second:?}");
 }

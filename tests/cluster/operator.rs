@@ -84,21 +84,12 @@ impl Operator {
 
     /// GET of an admin page: header and body.
     pub async fn page(&self, path: &str) -> Result<(String, String), String> {
-        let address = self.admin().ok_or("no admin address in the log yet")?;
-        let mut stream = tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the header")?;
-        Ok((head.to_owned(), body.to_owned()))
+        page(&self.admin().ok_or("no admin address in the log yet")?, path).await
     }
 
     /// The sum of all samples whose line begins with `prefix`, such as `stormfold_api_writes_total{write="Status"`.
     pub async fn metric(&self, prefix: &str) -> f64 {
-        let (_, page) = self.get("/metrics").await.expect("the metrics page");
-        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        page.lines().filter(|line| line.starts_with(prefix)).filter_map(value).sum()
+        metric(&self.admin().expect("the address of the admin pages"), prefix).await.expect("the metrics page")
     }
 
     /// The most memory that it had since its start, in KiB.
@@ -108,7 +99,8 @@ impl Operator {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 
-    fn admin(&self) -> Option<String> {
+    /// Where its admin pages are, once it has said so.
+    pub fn admin(&self) -> Option<String> {
         let started = self.log_lines().into_iter().find(|line| line["message"] == "stormfold starts")?;
         started["admin"].as_str().map(str::to_owned)
     }
@@ -128,6 +120,18 @@ impl Operator {
         self.child.id()
     }
 
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Sends this signal, such as STOP.
+    pub fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap().success()
+        );
+    }
+
     /// SIGKILL: nothing is finished, nothing is told. It may be dead already.
     pub fn sigkill(mut self) {
         self.child.kill().unwrap();
@@ -136,7 +140,7 @@ impl Operator {
 
     /// SIGTERM, and the exit status.
     pub fn sigterm(mut self) -> ExitStatus {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        self.signal("TERM");
         self.child.wait().unwrap()
     }
 }
@@ -150,6 +154,24 @@ impl Drop for Operator {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// GET of an admin page at this address: header and body.
+pub async fn page(address: &str, path: &str) -> Result<(String, String), String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the header")?;
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+/// The sum of all samples of the operator at this address whose line begins with `prefix`.
+pub async fn metric(address: &str, prefix: &str) -> Result<f64, String> {
+    let (_, page) = page(address, "/metrics").await?;
+    let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+    Ok(page.lines().filter(|line| line.starts_with(prefix)).filter_map(value).sum())
 }
 
 /// The administrator's kubeconfig with a token of this ServiceAccount in place of the administrator's certificate.

@@ -1,15 +1,12 @@
 //! The process: how it is started, what it says while it cannot work, how it ends.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use serde_json::json;
 use stormfold::api::Signal;
 use tempfile::TempDir;
@@ -17,6 +14,7 @@ use tempfile::TempDir;
 use super::bounds::{object, raw};
 use super::forwarder::Forwarder;
 use super::operator::{Operator, kubeconfig_of};
+use super::own_cluster::OwnCluster;
 use super::signals::firing;
 use super::wait::{LIMIT, eventually};
 use super::world::World;
@@ -30,7 +28,7 @@ pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i3
 }
 
 /// Waits until /readyz says 503 and a line that begins with `gate` and contains `words`; /livez is fine all the while.
-async fn not_ready(operator: &Operator, gate: &str, words: &str) {
+pub async fn not_ready(operator: &Operator, gate: &str, words: &str) {
     eventually(&format!("/readyz says of {gate}: {words}"), || async {
         let (status, page) = operator.get("/readyz").await?;
         let said = page.lines().any(|line| line.starts_with(&format!("{gate}: ")) && line.contains(words));
@@ -56,6 +54,8 @@ async fn running_with_a_wrong_flag_exits_2_and_names_it() {
         (&["run", "--stale-after=-1h"], "--stale-after"),
         (&["run", "--settle-delay=0s"], "--settle-delay"),
         (&["run", "--max-age=2y"], "--max-age"),
+        (&["run", "--lease-duration=1s"], "--lease-duration"),
+        (&["run", "--lease-duration=2500ms"], "--lease-duration"),
     ] {
         let (code, said) = run(arguments, &[]).await;
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
@@ -190,49 +190,19 @@ async fn running_without_rights_it_names_them_and_works_once_it_has_them() {
     not_ready(&operator, "signals", "kubectl apply -f manifests/rbac.yaml").await;
     bind(&world, "ClusterRole", "stormfold").await;
     operator.ready().await;
-}
-
-/// A cluster of its own. Dropped, it is down.
-struct OwnCluster {
-    folder: PathBuf,
-    _parent: TempDir,
-}
-
-impl OwnCluster {
-    fn up() -> Self {
-        let parent = TempDir::new().unwrap();
-        let cluster = Self { folder: parent.path().join("cluster"), _parent: parent };
-        assert!(cluster.tool("up"), "hack/cluster/cluster up");
-        cluster
-    }
-
-    fn tool(&self, verb: &str) -> bool {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/cluster/cluster");
-        let mut command = Command::new(tool);
-        // The port of the cluster that the other tests use is not free.
-        command.arg(verb).env("CLUSTER_DIR", &self.folder).env_remove("CLUSTER_PORT").env_remove("KUBECONFIG");
-        command.stdout(std::process::Stdio::null()).status().unwrap().success()
-    }
-}
-
-impl Drop for OwnCluster {
-    fn drop(&mut self) {
-        self.tool("down");
-    }
+    // CRDs belong to the whole cluster: they stay unknown, which is said, and no reason not to work.
+    let unknown = "whether the CRDs are as new as this operator cannot be told";
+    assert!(operator.log_text().contains(unknown), "{}", operator.log_text());
 }
 
 // B8: CRDs that are not there are named, with what installs them; nobody has to restart anything. An object that newer CRDs let in
 // and this operator cannot read is told so, and blocks no other.
 #[tokio::test]
 async fn running_without_the_crds_or_with_newer_ones_it_says_what_to_apply_and_works() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let cluster = tokio::task::spawn_blocking(OwnCluster::up).await.unwrap();
-    let admin = std::fs::read_to_string(cluster.folder.join("kubeconfig")).unwrap();
-    let operator = Operator::launch_with(&admin, &[], &[]);
+    let (cluster, world) = OwnCluster::up().await;
+    let operator = Operator::launch_with(&cluster.kubeconfig(), &[], &[]);
     not_ready(&operator, "remediationrequests", "the CRD is not installed: kubectl apply -f crds/").await;
-    let kubeconfig = Kubeconfig::from_yaml(&admin).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let world = World { client: Client::try_from(config).unwrap(), namespace: "default".into(), redis: None };
+    not_ready(&operator, "crds", "the CRD signals.stormfold.dev is not installed: kubectl apply -f crds/").await;
     let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     for crd in stormfold::api::crds() {
         let newer = serde_json::to_string(&crd).unwrap().replace("\"critical\",", "\"critical\",\"fatal\",");

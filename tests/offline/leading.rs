@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stormfold::runtime::clock::Clock;
-use stormfold::runtime::leader::{Election, Term};
+use stormfold::runtime::leader::{Election, LeaseDuration, Term};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/home/leases/stormfo
 
 fn candidate(server: &Script) -> Election {
     let clock = Clock::new(|| Timestamp::from_second(1_800_000_000).unwrap());
-    Election::new(server.client(), "home", "me".into(), clock)
+    Election::new(server.client(), "home", "me".into(), LeaseDuration::default(), clock)
 }
 
 /// A Lease whose times are of 1970: nobody reads them.

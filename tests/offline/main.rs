@@ -11,8 +11,10 @@
 #![allow(clippy::disallowed_methods, reason = "how much to test, and on what, is told by the environment")]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod alerts;
 mod bounds;
 mod closing;
+mod crds;
 
 mod faults;
 mod gateway;

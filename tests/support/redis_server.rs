@@ -87,7 +87,7 @@ impl RedisServer {
     }
 
     /// The bulk text that answers one command by hand.
-    fn text(&self, line: &str) -> std::io::Result<String> {
+    pub fn text(&self, line: &str) -> std::io::Result<String> {
         let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", self.port))?);
         reader.get_ref().set_read_timeout(Some(PATIENCE))?;
         reader.get_mut().write_all(format!("{line}\r\n").as_bytes())?;

@@ -69,7 +69,7 @@ struct Begun {
 
 impl Connection {
     pub(super) fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
-        metrics.ledger.server.connected(false);
+        metrics.ledger.begin();
         Self { settings, rewatch, metrics, link: tokio::sync::Mutex::default(), begun: Mutex::default() }
     }
 

@@ -17,7 +17,7 @@
 //! | `{pp}l<kid>` | zset | `m` the last closed epoch | the dedup horizon and one span after the close |
 //! | `{pp}f<sid>` | string | final facts of a closed storm | until its end is in the cluster; at most as `l` |
 //! | `{pp}t<sid>` | intset | scratch of `forget` | a minute |
-//! | `{00}e` | string | the incarnation: 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
+//! | `{00}e` | string | the incarnation: `v` and the number of the form of all this (`format`), 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,6 +41,13 @@ pub(super) const MAX_SPANS: i64 = 12;
 /// The dirty marks of one partition.
 pub(super) fn dirty(partition: u16) -> String {
     format!("{{{partition:02x}}}q")
+}
+
+/// Whether a key is one that a ledger may have written; not the incarnation.
+pub(super) fn is_ours(key: &str) -> bool {
+    let [b'{', a, b, b'}', kind, ..] = key.as_bytes() else { return false };
+    let partition = [a, b].iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    partition && kind.is_ascii_lowercase() && key != INCARNATION
 }
 
 /// When `l` and `f` expire: not before any `c` of the same close, so that an epoch is never forgotten before what it held.

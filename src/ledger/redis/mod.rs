@@ -1,12 +1,13 @@
 //! The ledger that replicas share and that survives restarts: light metadata in Redis, merged by plain commands that are joins.
 //!
-//! `keys` says what is kept and for how long, `merge` is the hot path, `storm` the life of one storm in scripts, `connection` the way to
+//! `keys` says what is kept and for how long, `format` in which form, `merge` is the hot path, `storm` the life of one storm in scripts, `connection` the way to
 //! the server (`endpoint` its address, `failure` its errors, `server` what it must be, `watch` the look at it), `known` what this process need not ask twice.
 
 mod connection;
 mod endpoint;
 mod facts;
 mod failure;
+mod format;
 mod keys;
 mod known;
 mod look;
@@ -29,7 +30,7 @@ pub use endpoint::RedisSettings;
 pub use server::ACL_RULE;
 
 use connection::Connection;
-use keys::{INCARNATION, KeyNames, PARTITIONS, StormNames};
+use keys::{KeyNames, PARTITIONS, StormNames};
 use known::{Known, Target};
 use piece::add_members;
 use reply::{read, whole};
@@ -90,15 +91,6 @@ impl RedisLedger {
         LedgerError::Lost("Redis was wiped".to_owned())
     }
 
-    /// Reads the incarnation, and makes one if there is none. True when it was made.
-    async fn read_incarnation(&self) -> Result<(String, bool), LedgerError> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("SET").arg(INCARNATION).arg(new_incarnation()).arg("NX");
-        pipeline.cmd("GET").arg(INCARNATION);
-        let replies = self.connection.send(LedgerOperation::Begin, &pipeline).await?;
-        Ok((read(&replies, 1)?, read::<Option<String>>(&replies, 0)?.is_some()))
-    }
-
     /// The dirty marks: those of storms that this process knows, and those that strays left, which are swept.
     async fn dirty_storms(&self) -> Result<Vec<StormId>, LedgerError> {
         let mut pipeline = redis::pipe();
@@ -142,8 +134,7 @@ impl RedisLedger {
 impl Ledger for RedisLedger {
     async fn begin(&self) -> Result<Begun, LedgerError> {
         let another_server = self.connection.begin().await?;
-        let (incarnation, made) = self.read_incarnation().await?;
-        let digests = digest_key(&incarnation)?;
+        let (incarnation, digests, made) = self.read_incarnation().await?;
         self.known.forget_all();
         let incarnation: Arc<str> = incarnation.into();
         let before = {
@@ -239,23 +230,8 @@ impl Ledger for RedisLedger {
     }
 }
 
-/// 16 bytes in hexadecimal, from the operating system's random source.
-fn new_incarnation() -> String {
-    let half = || format!("{:016x}", random());
-    half() + &half()
-}
-
 /// A random number. Each `RandomState` is keyed from the operating system's random source.
 fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(())
-}
-
-fn digest_key(incarnation: &str) -> Result<DigestKey, LedgerError> {
-    let number = u128::from_str_radix(incarnation, 16).map_err(|_| {
-        LedgerError::Refused(format!(
-            "the key {INCARNATION} holds {incarnation:?} instead of 32 hexadecimal digits: is this Redis database somebody else's?"
-        ))
-    })?;
-    Ok(DigestKey::new(number.to_be_bytes()))
 }

@@ -11,6 +11,7 @@ macro_rules! script {
     };
 }
 
+script!(BEGIN_AFRESH, "lua/begin_afresh.lua");
 script!(OPEN, "lua/open.lua");
 script!(STAGE, "lua/stage.lua");
 script!(PUBLISHED, "lua/published.lua");
@@ -20,8 +21,8 @@ script!(FORGET, "lua/forget.lua");
 script!(REMOVE, "lua/remove.lua");
 
 /// All of them, to be loaded with each new connection: a restart and a failover lose them.
-pub(super) fn all() -> [&'static Script; 7] {
-    [&OPEN, &STAGE, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE]
+pub(super) fn all() -> [&'static Script; 8] {
+    [&BEGIN_AFRESH, &OPEN, &STAGE, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE]
 }
 
 /// `EVALSHA` of a script with these keys; arguments are added by the caller, in the order of the script's header.

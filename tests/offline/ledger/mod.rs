@@ -1,6 +1,7 @@
 //! One contract, two ledgers: what every ledger does, and that Redis does what the memory ledger, its specification, does.
 
 mod contract;
+mod format;
 mod histories;
 mod life;
 mod pair;

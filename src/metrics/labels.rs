@@ -1,0 +1,201 @@
+//! The labels: closed enums, each of which knows all its values. What has none of them yet is exported as zero from the start, so that the first
+//! failure is a rise that an alert sees, and not a series that begins.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// An enum of label values with a list of them all.
+macro_rules! closed {
+    ($(#[$about:meta])* $name:ident { $($(#[$says:meta])* $value:ident,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, prometheus_client::encoding::EncodeLabelValue)]
+        pub enum $name { $($(#[$says])* $value,)+ }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+        }
+    };
+}
+
+pub(super) use closed;
+
+closed! {
+    /// What became of a Signal at intake.
+    SignalResult {
+        /// Everything in it was accepted.
+        Accepted,
+        /// Some occurrences were rejected.
+        PartlyRejected,
+        /// All of it was.
+        Rejected,
+    }
+}
+
+closed! {
+    /// What became of an occurrence.
+    OccurrenceResult {
+        /// It told the ledger something new.
+        Merged,
+        /// The ledger, or a closed storm, had it already.
+        Known,
+        /// It was refused.
+        Rejected,
+    }
+}
+
+closed! {
+    /// A watched resource.
+    WatchedResource {
+        /// `signals.stormfold.dev`.
+        Signals,
+        /// `remediationrequests.stormfold.dev`.
+        RemediationRequests,
+        /// `stormpolicies.stormfold.dev`.
+        StormPolicies,
+        /// `namespaces`.
+        Namespaces,
+    }
+}
+
+impl WatchedResource {
+    /// As in RBAC.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Signals => "signals",
+            Self::RemediationRequests => "remediationrequests",
+            Self::StormPolicies => "stormpolicies",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// With its group, where it has one.
+    pub fn full_name(self) -> String {
+        match self {
+            Self::Namespaces => self.plural().to_owned(),
+            Self::Signals | Self::RemediationRequests | Self::StormPolicies => {
+                format!("{}.stormfold.dev", self.plural())
+            }
+        }
+    }
+
+    /// What readiness calls its first list.
+    pub fn first_list(self) -> &'static str {
+        match self {
+            Self::Signals => "list of signals",
+            Self::RemediationRequests => "list of remediationrequests",
+            Self::StormPolicies => "list of stormpolicies",
+            Self::Namespaces => "list of namespaces",
+        }
+    }
+}
+
+closed! {
+    /// A write to the API server.
+    ApiWrite {
+        /// A RemediationRequest created.
+        Create,
+        /// Facts of a storm applied.
+        Status,
+        /// The end of a storm applied.
+        Close,
+        /// A receipt.
+        Receipt,
+        /// The status of a StormPolicy.
+        Policy,
+        /// A Signal deleted after its retention.
+        DeleteSignal,
+        /// A RemediationRequest deleted after its retention.
+        DeleteRequest,
+        /// A Kubernetes Event.
+        Event,
+    }
+}
+
+impl ApiWrite {
+    /// How it can go.
+    pub fn results(self) -> &'static [WriteResult] {
+        match self {
+            Self::Event => &[WriteResult::Done, WriteResult::Dropped],
+            Self::Create
+            | Self::Status
+            | Self::Close
+            | Self::Receipt
+            | Self::Policy
+            | Self::DeleteSignal
+            | Self::DeleteRequest => &[WriteResult::Done, WriteResult::Gone, WriteResult::Failed],
+        }
+    }
+}
+
+closed! {
+    /// How it went.
+    WriteResult {
+        /// The API server said yes.
+        Done,
+        /// The object is gone: nothing left to write.
+        Gone,
+        /// Not now; tried again.
+        Failed,
+        /// Given up: Events only, which are news and not state.
+        Dropped,
+    }
+}
+
+closed! {
+    /// A loop that can fail.
+    Loop {
+        /// Signals in.
+        Ingest,
+        /// RemediationRequests out.
+        Publish,
+        /// Receipts out.
+        Receipts,
+        /// Statuses of policies out.
+        Policies,
+        /// What is kept no longer.
+        Retention,
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct SignalLabels {
+    pub result: SignalResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct OccurrenceLabels {
+    pub result: OccurrenceResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct WatchLabels {
+    pub resource: WatchedResource,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct WriteLabels {
+    pub write: ApiWrite,
+    pub result: WriteResult,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct FailureLabels {
+    pub in_loop: Loop,
+    pub disposition: DispositionLabel,
+}
+
+closed! {
+    /// What a failure asks for.
+    #[allow(missing_docs)]
+    DispositionLabel {
+        Terminal,
+        Conflict,
+        Transient,
+        Unavailable,
+    }
+}
