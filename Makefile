@@ -11,8 +11,10 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 STORMS ?= 10000
 SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
+# The CRDs and the operator's account, as the cluster tests and benchmarks need them.
+RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds manifests demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
 
 help: ## List all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -28,7 +30,7 @@ demo-down: ## End what `make demo KEEP=1` left up
 
 test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
@@ -43,7 +45,7 @@ histories: nextest redis ## Play HISTORIES=100000 random histories of each kind 
 
 outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way, and print how long each recovery takes
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo nextest run --no-capture -E "binary(cluster) and test(/^outage/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
@@ -61,6 +63,9 @@ fmt: ## Format the code
 crds: ## Write crds/ from the types
 	cargo run --quiet -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
 
+manifests: ## Render manifests/install.yaml
+	@$$(hack/cluster/cluster kubectl) kustomize manifests/base > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
+
 cluster-up: ## Start a throwaway API server; prints the path of its kubeconfig
 	@hack/cluster/cluster up
 
@@ -69,12 +74,12 @@ cluster-down: ## End it
 
 bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed; LEDGER=redis: on Redis, PARTS="latency": some
 	cargo bench --bench storm --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && LEDGER=$(LEDGER) cargo bench --bench storm -- $(PARTS)'
 
 bench-idle: ## Open STORMS=10000 storms and measure their rest and their ends, in minutes; LEDGER=redis: on Redis
 	cargo bench --bench storm --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && LEDGER=$(LEDGER) STORMS=$(STORMS) cargo bench --bench storm -- idle'
 
 bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
@@ -85,7 +90,7 @@ bench-ledger: redis ## Measure the Redis ledger beside the original design; QUIC
 
 bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API and the API server alone
 	cargo bench --bench gateway --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench gateway'
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && cargo bench --bench gateway'
 
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 

@@ -32,6 +32,7 @@ mod http;
 mod large;
 mod leading;
 mod life;
+mod manifests;
 mod operator;
 mod outage;
 mod outage_full;
