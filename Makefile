@@ -5,22 +5,36 @@ SHELL := /bin/bash
 # What `make test` and `make lint` install with cargo when it is missing or of another version.
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
+# What `make image` installs.
+AUDITABLE_VERSION := 0.7.7
 
 CLUSTER ?= local
 HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 STORMS ?= 10000
-SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage redis alertmanager
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage redis alertmanager
 
 help: ## List all targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 build: ## Build the operator (development profile)
 	cargo build
+
+image: cargo-auditable ## Build the container image localhost/stormfold:dev with docker, podman or buildah; IMAGE=NAME:TAG names it otherwise
+	@IMAGE=$(IMAGE) hack/image/image build
+
+image-archive: cargo-auditable ## The same as a docker archive: FILE=stormfold.tar
+	@hack/image/image archive $(or $(FILE),$(error name the file: make image-archive FILE=stormfold.tar))
+
+e2e: nextest cargo-auditable redis alertmanager ## Play the suite on a real node of this machine, as root on Linux; TESTS=FILTER plays some of it
+	@CLUSTER=$(CLUSTER) hack/e2e/e2e
+
+e2e-kind: nextest cargo-auditable redis alertmanager ## The same on kind, where a container engine answers
+	@CLUSTER=kind hack/e2e/e2e
 
 demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER=kind uses kind
 	@CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo/demo
@@ -31,11 +45,11 @@ demo-down: ## End what `make demo KEEP=1` left up
 test: nextest redis alertmanager build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
+	  && cargo nextest run -E "not binary(e2e)" && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
 test-offline: nextest redis ## Run the tests that need no API server
-	cargo nextest run -E 'not binary(cluster)'
+	cargo nextest run -E 'not (binary(cluster) or binary(e2e))'
 
 search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
 	cargo nextest run --cargo-profile histories --profile histories --test offline --run-ignored only -E 'test(/^protocol/)'
@@ -102,6 +116,9 @@ alertmanager:
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+
+cargo-auditable:
+	@cargo auditable --version 2>/dev/null | grep -qF ' $(AUDITABLE_VERSION)' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)

@@ -37,9 +37,11 @@ mod operator;
 mod outage;
 mod outage_full;
 mod policies;
+mod recorder;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod restart;
+mod rights;
 mod running;
 mod signals;
 mod wait;
