@@ -88,7 +88,7 @@ impl Installation {
         .await
     }
 
-    /// Takes a pod away at once: nothing in it is told.
+    /// Takes a pod away at once, as `kubectl delete --now --force` does: its successor does not wait for its end.
     pub async fn delete_now(&self, pod: &str) {
         self.pods.delete(pod, &DeleteParams::default().grace_period(0)).await.unwrap();
     }
