@@ -31,7 +31,10 @@ fn read(file: &str) -> String {
 
 #[test]
 fn what_one_command_installs_is_what_the_base_renders() {
-    assert!(read("manifests/install.yaml") == rendered("manifests/base"), "manifests/install.yaml is old: run `make manifests`");
+    assert!(
+        read("manifests/install.yaml") == rendered("manifests/base"),
+        "manifests/install.yaml is old: run `make manifests`"
+    );
 }
 
 /// Kinds and names, without namespaces.

@@ -138,7 +138,11 @@ fn a_request_is_written_down_in_the_words_of_rbac() {
         ("GET", "/api/v1/namespaces/n", "/namespaces:get"),
         ("GET", "/apis/stormfold.dev/v1alpha1/signals?&watch=true&timeoutSeconds=290", "stormfold.dev/signals:watch"),
         ("GET", "/apis/stormfold.dev/v1alpha1/namespaces/n/signals", "stormfold.dev/signals:list"),
-        ("PATCH", "/apis/stormfold.dev/v1alpha1/namespaces/n/signals/s/status?force=true", "stormfold.dev/signals/status:patch"),
+        (
+            "PATCH",
+            "/apis/stormfold.dev/v1alpha1/namespaces/n/signals/s/status?force=true",
+            "stormfold.dev/signals/status:patch",
+        ),
         ("PATCH", "/apis/stormfold.dev/v1alpha1/stormpolicies/p/status", "stormfold.dev/stormpolicies/status:patch"),
         ("POST", "/apis/events.k8s.io/v1/namespaces/n/events", "events.k8s.io/events:create"),
         ("PUT", "/apis/coordination.k8s.io/v1/namespaces/n/leases/l", "coordination.k8s.io/leases:update"),

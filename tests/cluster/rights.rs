@@ -8,9 +8,12 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::ObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use stormfold::api::RemediationRequest;
+use stormfold::storm::name::storm_name;
 
 use super::manifests::{objects, rendered};
 use super::operator::{Operator, kubeconfig_of};
@@ -32,12 +35,14 @@ async fn install(world: &World, folder: &str) -> BTreeSet<Right> {
         }
         if kind.starts_with("Cluster") {
             // Others are there, for other namespaces.
-            object["metadata"]["name"] = json!(format!("{}-{}", object["metadata"]["name"].as_str().unwrap(), world.namespace));
+            object["metadata"]["name"] =
+                json!(format!("{}-{}", object["metadata"]["name"].as_str().unwrap(), world.namespace));
         } else {
             object["metadata"]["namespace"] = json!(world.namespace);
         }
         if object["roleRef"]["kind"] == "ClusterRole" {
-            object["roleRef"]["name"] = json!(format!("{}-{}", object["roleRef"]["name"].as_str().unwrap(), world.namespace));
+            object["roleRef"]["name"] =
+                json!(format!("{}-{}", object["roleRef"]["name"].as_str().unwrap(), world.namespace));
         }
         for subject in object["subjects"].as_array_mut().into_iter().flatten() {
             subject["namespace"] = json!(world.namespace);
@@ -56,7 +61,11 @@ async fn install(world: &World, folder: &str) -> BTreeSet<Right> {
 
 async fn namespaced<K>(world: &World, object: Value)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + serde::Serialize + Clone + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + serde::Serialize
+        + Clone
+        + std::fmt::Debug,
 {
     create(Api::<K>::namespaced(world.client.clone(), &world.namespace), object).await;
 }
@@ -68,7 +77,8 @@ async fn create<K: DeserializeOwned + serde::Serialize + Clone + std::fmt::Debug
 /// What one rule gives.
 fn rights(rule: &Value) -> Vec<Right> {
     let words = |key: &str| -> Vec<String> {
-        let words: Vec<String> = rule[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+        let words: Vec<String> =
+            rule[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
         assert!(!words.iter().any(|word| word == "*"), "a rule names what it gives: {rule}");
         words
     };
@@ -104,7 +114,8 @@ async fn world(test: &str) -> World {
 /// The life of a storm, and what happens to those that live with it.
 async fn everything(world: &World, operator: &Operator) {
     // A webhook, a Signal by hand, one that is refused.
-    let alerts: Vec<Value> = (0..12).map(|pod| webhook::firing("Reported", &world.namespace, &format!("pod-{pod}"))).collect();
+    let alerts: Vec<Value> =
+        (0..12).map(|pod| webhook::firing("Reported", &world.namespace, &format!("pod-{pod}"))).collect();
     assert_eq!(webhook::post(operator, &webhook::body(alerts)).await.status, 200);
     world.one_storm("the webhook counts", |storm| storm.alert_count == 12).await;
     let mut bad = signal("bad", "Bad");
@@ -122,6 +133,23 @@ async fn everything(world: &World, operator: &Operator) {
     world.requests().delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
     world.create(&table("more", "Reported", 20..25)).await;
     world.one_storm("a new one", |storm| storm.alert_count == 5).await;
+}
+
+/// The built-in policy keeps Signals for an hour after the end of their storm, and a closed storm does not change: another one, like this one, ended
+/// long ago, and a Signal is of that one.
+async fn kept_too_long(world: &World, ended: &RemediationRequest) {
+    let mut older = ended.clone();
+    older.spec.epoch -= 60;
+    let name = storm_name(&older.spec.pattern, older.spec.epoch);
+    older.metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+    older.status = None;
+    world.requests().create(&PostParams::default(), &older).await.unwrap();
+    let mut status = serde_json::to_value(&ended.status).unwrap();
+    status["storm"]["closedAt"] = json!("2026-01-02T15:04:05Z");
+    let (params, status) = (PatchParams::default(), json!({ "status": status }));
+    world.requests().patch_status(&name, &params, &Patch::Merge(&status)).await.unwrap();
+    let receipt = Patch::Merge(json!({ "status": { "storm": name } }));
+    world.signals().patch_status("bad", &params, &receipt).await.unwrap();
 }
 
 /// How often the Event about a lost ledger was told.
@@ -142,7 +170,11 @@ async fn all_are_used(granted: &BTreeSet<Right>, recorder: &Recorder) {
     })
     .await;
     assert!(recorder.refused().is_empty(), "refused: {:?}", recorder.refused());
-    assert_eq!(used.difference(granted).collect::<Vec<_>>(), Vec::<&Right>::new(), "given by others than the manifests");
+    assert_eq!(
+        used.difference(granted).collect::<Vec<_>>(),
+        Vec::<&Right>::new(),
+        "given by others than the manifests"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,7 +184,8 @@ async fn every_right_of_the_manifests_is_used_and_no_other_is_asked_for() {
     let (operator, recorder) = operator(&world, &[]).await;
     everything(&world, &operator).await;
     // A policy that ends storms, and keeps nothing.
-    let policy = PolicyOf::create(&world, json!({ "quietPeriod": "1s", "retention": "1s", "requestRetention": "2s" })).await;
+    let policy =
+        PolicyOf::create(&world, json!({ "quietPeriod": "1s", "retention": "1s", "requestRetention": "2s" })).await;
     world.create(&firing("Passing", 0)).await;
     all_are_used(&granted, &recorder).await;
     policy.delete().await;
@@ -166,9 +199,6 @@ async fn every_right_of_the_namespaced_manifests_is_used_and_no_other_is_asked_f
     let (operator, recorder) = operator(&world, &["--built-in-policy-only", "--quiet-period=3s"]).await;
     everything(&world, &operator).await;
     let ended = world.storms_until("it ends", 1, |storm| !is_open(storm)).await;
-    // The built-in policy keeps Signals for an hour after that.
-    let long_ago = json!({ "status": { "storm": { "closedAt": "2026-01-02T15:04:05Z" } } });
-    let params = PatchParams::default();
-    world.requests().patch_status(&ended[0].name_any(), &params, &Patch::Merge(&long_ago)).await.unwrap();
+    kept_too_long(&world, &ended[0]).await;
     all_are_used(&granted, &recorder).await;
 }

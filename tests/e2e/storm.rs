@@ -60,7 +60,10 @@ impl Storm {
         for signal in self.world.receipts(signals).await {
             assert_eq!(signal.status.unwrap().storm, object.metadata.name);
         }
-        println!("{}: {signals} Signals, {expected} alerts, exact {exact:.1?} after the last one", self.world.namespace);
+        println!(
+            "{}: {signals} Signals, {expected} alerts, exact {exact:.1?} after the last one",
+            self.world.namespace
+        );
     }
 }
 
@@ -90,7 +93,8 @@ async fn watch(world: World, stop: CancellationToken) -> i64 {
 /// Waits until the alerts of this name in this namespace are one storm with this many.
 pub async fn alerts(world: &World, name: &str, count: i64) -> RemediationRequest {
     eventually(&format!("{name} has {count} alerts"), || async {
-        let storms: Vec<_> = world.storms().await.into_iter().filter(|object| object.spec.signal.name == name).collect();
+        let storms: Vec<_> =
+            world.storms().await.into_iter().filter(|object| object.spec.signal.name == name).collect();
         match storms.as_slice() {
             [object] if facts(object).is_some_and(|storm| storm.alert_count == count) => Ok(object.clone()),
             others => Err(format!("{:?}", others.iter().map(facts).collect::<Vec<_>>())),
