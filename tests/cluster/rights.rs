@@ -133,6 +133,7 @@ async fn everything(world: &World, operator: &Operator) {
     world.requests().delete(&object.name_any(), &DeleteParams::default()).await.unwrap();
     world.create(&table("more", "Reported", 20..25)).await;
     world.one_storm("a new one", |storm| storm.alert_count == 5).await;
+    world.receipts(world.signals().list(&ListParams::default()).await.unwrap().items.len()).await;
 }
 
 /// The built-in policy keeps Signals for an hour after the end of their storm, and a closed storm does not change: another one, like this one, ended
@@ -161,6 +162,16 @@ async fn heard(world: &World, times: i32) -> Result<(), String> {
     if counts.contains(&times) { Ok(()) } else { Err(format!("{counts:?}")) }
 }
 
+/// Waits until this Signal is deleted, which comes last: a right that is missing would be asked for by then.
+async fn deleted(world: &World, signal: &str, recorder: &Recorder) {
+    eventually(&format!("{signal} is deleted"), || async {
+        assert!(recorder.refused().is_empty(), "refused: {:?}", recorder.refused());
+        let there = world.signals().get_opt(signal).await.unwrap().is_some();
+        if there { Err("it is there".to_owned()) } else { Ok(()) }
+    })
+    .await;
+}
+
 /// Waits until the rights that were used are those that are granted.
 async fn all_are_used(granted: &BTreeSet<Right>, recorder: &Recorder) {
     let used = eventually("every right is used", || async {
@@ -187,6 +198,13 @@ async fn every_right_of_the_manifests_is_used_and_no_other_is_asked_for() {
     let policy =
         PolicyOf::create(&world, json!({ "quietPeriod": "1s", "retention": "1s", "requestRetention": "2s" })).await;
     world.create(&firing("Passing", 0)).await;
+    deleted(&world, "passing-0", &recorder).await;
+    eventually("its RemediationRequest is deleted", || async {
+        assert!(recorder.refused().is_empty(), "refused: {:?}", recorder.refused());
+        let there = world.storms().await.iter().any(|object| object.spec.signal.name == "Passing");
+        if there { Err("it is there".to_owned()) } else { Ok(()) }
+    })
+    .await;
     all_are_used(&granted, &recorder).await;
     policy.delete().await;
 }
@@ -200,5 +218,6 @@ async fn every_right_of_the_namespaced_manifests_is_used_and_no_other_is_asked_f
     everything(&world, &operator).await;
     let ended = world.storms_until("it ends", 1, |storm| !is_open(storm)).await;
     kept_too_long(&world, &ended[0]).await;
+    deleted(&world, "bad", &recorder).await;
     all_are_used(&granted, &recorder).await;
 }
