@@ -5,21 +5,37 @@ SHELL := /bin/bash
 # What `make test` and `make lint` install with cargo when it is missing or of another version.
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
+# What `make image` installs.
+AUDITABLE_VERSION := 0.7.7
 
 CLUSTER ?= local
 HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 TAKEOVERS ?= 100
 STORMS ?= 10000
-SCRIPTS := hack/cluster/cluster hack/demo/demo .ci/run
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo .ci/run
+# The CRDs and the operator's account, as the cluster tests and benchmarks need them.
+RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny histories outage replicas redis alertmanager promtool
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager promtool
 
 help: ## List all targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 build: ## Build the operator (development profile)
 	cargo build
+
+image: cargo-auditable ## Build the container image localhost/stormfold:dev with docker, podman or buildah; IMAGE=NAME:TAG names it otherwise
+	@IMAGE=$(IMAGE) hack/image/image build
+
+image-archive: cargo-auditable ## The same as a docker archive: FILE=stormfold.tar
+	@hack/image/image archive $(or $(FILE),$(error name the file: make image-archive FILE=stormfold.tar))
+
+e2e: nextest cargo-auditable redis alertmanager ## Play the suite on a real node of this machine, as root on Linux; TESTS=FILTER plays some of it
+	@CLUSTER=$(CLUSTER) hack/e2e/e2e
+
+e2e-kind: nextest cargo-auditable redis alertmanager ## The same on kind, where a container engine answers
+	@CLUSTER=kind hack/e2e/e2e
 
 demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER=kind uses kind
 	@CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo/demo
@@ -29,12 +45,12 @@ demo-down: ## End what `make demo KEEP=1` left up
 
 test: nextest redis alertmanager promtool build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
-	  && cargo nextest run && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
+	  && cargo nextest run -E "not binary(e2e)" && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
 test-offline: nextest redis promtool ## Run the tests that need no API server
-	cargo nextest run -E 'not binary(cluster)'
+	cargo nextest run -E 'not (binary(cluster) or binary(e2e))'
 
 search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
 	cargo nextest run --cargo-profile histories --profile histories --test offline --run-ignored only -E 'test(/^protocol/)'
@@ -44,12 +60,12 @@ histories: nextest redis ## Play HISTORIES=100000 random histories of each kind 
 
 outage: nextest redis build ## Take Redis away for OUTAGE_SECONDS=30 in each way, and print how long each recovery takes
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && OUTAGE_SECONDS=$(OUTAGE_SECONDS) cargo nextest run --no-capture -E "binary(cluster) and test(/^outage/)"'
 
 replicas: nextest redis build ## Kill TAKEOVERS=100 leaders with either ledger, and leaders under load, and print how long each takeover takes
 	cargo nextest run --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && export STORMFOLD_TAKEOVERS=$(TAKEOVERS) \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && export STORMFOLD_TAKEOVERS=$(TAKEOVERS) \
 	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading/)" \
 	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading::/)"'
 
@@ -68,6 +84,9 @@ fmt: ## Format the code
 crds: ## Write crds/ from the types
 	cargo run --quiet -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
 
+manifests: ## Render manifests/install.yaml
+	@$$(hack/cluster/cluster kubectl) kustomize manifests/base > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
+
 cluster-up: ## Start a throwaway API server; prints the path of its kubeconfig
 	@hack/cluster/cluster up
 
@@ -76,12 +95,12 @@ cluster-down: ## End it
 
 bench-storm: ## Measure storms on a real API server; a wrong count fails, a missed figure is printed; LEDGER=redis: on Redis, PARTS="latency": some
 	cargo bench --bench storm --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && LEDGER=$(LEDGER) cargo bench --bench storm -- $(PARTS)'
 
 bench-idle: ## Open STORMS=10000 storms and measure their rest and their ends, in minutes; LEDGER=redis: on Redis
 	cargo bench --bench storm --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null \
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && LEDGER=$(LEDGER) STORMS=$(STORMS) cargo bench --bench storm -- idle'
 
 bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
@@ -92,7 +111,7 @@ bench-ledger: redis ## Measure the Redis ledger beside the original design; QUIC
 
 bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API and the API server alone
 	cargo bench --bench gateway --no-run
-	hack/cluster/cluster with bash -c 'kubectl apply --filename crds/ --filename manifests/rbac.yaml >/dev/null && cargo bench --bench gateway'
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && cargo bench --bench gateway'
 
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 
@@ -107,6 +126,9 @@ promtool:
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+
+cargo-auditable:
+	@cargo auditable --version 2>/dev/null | grep -qF ' $(AUDITABLE_VERSION)' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)

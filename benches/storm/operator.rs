@@ -1,4 +1,4 @@
-//! The operator that is measured: the release binary as a process of its own, with the rights of manifests/rbac.yaml.
+//! The operator that is measured: the release binary as a process of its own, with the rights of manifests/base/rbac.yaml.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -155,7 +155,7 @@ async fn restricted_kubeconfig(world: &World) -> anyhow::Result<String> {
     let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "stormfold-system");
     let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
     let answer = accounts.create_token_request("stormfold", &PostParams::default(), &request).await;
-    let answer = answer.context("no ServiceAccount stormfold: kubectl apply -f manifests/rbac.yaml")?;
+    let answer = answer.context("no ServiceAccount stormfold: kubectl apply -f manifests/install.yaml")?;
     let token = answer.status.context("no token")?.token;
     let admin = std::fs::read_to_string(std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set")?)?;
     let mut config: serde_json::Value =

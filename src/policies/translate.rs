@@ -118,6 +118,13 @@ mod tests {
         assert_eq!(empty, StormPolicySpec::default());
     }
 
+    // Decision 0031: whoever wants to tune storms applies it, and by itself it changes nothing.
+    #[test]
+    fn the_default_policy_of_the_manifests_is_the_built_in_one() {
+        let object: StormPolicy = serde_saphyr::from_str(include_str!("../../manifests/policy.yaml")).unwrap();
+        assert_eq!(policy(&object), Ok(Policy::default()));
+    }
+
     #[test]
     fn a_duration_that_cannot_be_read_is_named() {
         let spec = StormPolicySpec { quiet_period: "soon".into(), ..StormPolicySpec::default() };

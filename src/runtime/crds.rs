@@ -113,7 +113,7 @@ impl CrdCheck {
             tracing::warn!(
                 %error,
                 "whether the CRDs are as new as this operator cannot be told; an older one would show as failures of publish or receipts, or \
-                 cut fields out of what is created. With the right to get them (manifests/rbac.yaml), /readyz says so"
+                 cut fields out of what is created. With the right to get them (manifests/base/rbac.yaml), /readyz says so"
             );
         }
     }

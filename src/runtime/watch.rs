@@ -134,7 +134,7 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
     match status.code {
         401 => format!("cannot watch {plural}: the API server does not accept these credentials"),
         403 => format!(
-            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {}: kubectl apply -f manifests/rbac.yaml",
+            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {}: kubectl apply -f manifests/install.yaml",
             resource.full_name()
         ),
         404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),

@@ -1,4 +1,4 @@
-//! The operator as a process of its own, with the rights of manifests/rbac.yaml and no others.
+//! The operator as a process of its own, with the rights of manifests/base/rbac.yaml and no others.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -181,7 +181,7 @@ pub async fn kubeconfig_of(client: &Client, namespace: &str, account: &str) -> S
     let token = accounts
         .create_token_request(account, &PostParams::default(), &request)
         .await
-        .expect("manifests/rbac.yaml is applied")
+        .expect("manifests/base/rbac.yaml is applied")
         .status
         .expect("a token")
         .token;

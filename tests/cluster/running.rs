@@ -170,12 +170,12 @@ async fn running_without_rights_it_names_them_and_works_once_it_has_them() {
     let kubeconfig = kubeconfig_of(&world.client, &world.namespace, "nobody").await;
     let operator = Operator::launch_with(&kubeconfig, &[&world], &[]);
     for resource in ["remediationrequests", "stormpolicies", "namespaces"] {
-        not_ready(&operator, resource, "kubectl apply -f manifests/rbac.yaml").await;
+        not_ready(&operator, resource, "kubectl apply -f manifests/install.yaml").await;
     }
     drop(operator);
     // Rights within one namespace are enough for the built-in policy.
     let operator = Operator::launch_with(&kubeconfig, &[&world], &["--built-in-policy-only"]);
-    not_ready(&operator, "remediationrequests", "kubectl apply -f manifests/rbac.yaml").await;
+    not_ready(&operator, "remediationrequests", "kubectl apply -f manifests/install.yaml").await;
     let roles: Api<Role> = Api::namespaced(world.client.clone(), &world.namespace);
     let half = PolicyRule {
         api_groups: Some(vec!["stormfold.dev".into()]),
@@ -187,7 +187,7 @@ async fn running_without_rights_it_names_them_and_works_once_it_has_them() {
     roles.create(&PostParams::default(), &role).await.unwrap();
     bind(&world, "Role", "half").await;
     not_ready(&operator, "signals", "needs list and watch on signals.stormfold.dev").await;
-    not_ready(&operator, "signals", "kubectl apply -f manifests/rbac.yaml").await;
+    not_ready(&operator, "signals", "kubectl apply -f manifests/install.yaml").await;
     bind(&world, "ClusterRole", "stormfold").await;
     operator.ready().await;
     // CRDs belong to the whole cluster: they stay unknown, which is said, and no reason not to work.

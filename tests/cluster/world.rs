@@ -23,9 +23,7 @@ pub struct World {
 impl World {
     /// A namespace of its own; its name tells the test.
     pub async fn new(test: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        assert!(std::env::var_os("KUBECONFIG").is_some(), "KUBECONFIG is not set: run these tests with `make test`");
-        let client = Client::try_default().await.expect("the throwaway cluster answers");
+        let client = Self::client().await;
         let namespace = create_namespace(&client, test).await;
         let redis = match std::env::var("TEST_LEDGER").as_deref() {
             Err(_) | Ok("memory") => None,
@@ -33,6 +31,14 @@ impl World {
             Ok(other) => panic!("TEST_LEDGER is {other}: memory or redis"),
         };
         Self { client, namespace, redis }
+    }
+
+    /// A client of the throwaway cluster.
+    pub async fn client() -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let cluster = "KUBECONFIG is not set: these tests need a throwaway cluster, `make test` or `make e2e`";
+        assert!(std::env::var_os("KUBECONFIG").is_some(), "{cluster}");
+        Client::try_default().await.expect("the throwaway cluster answers")
     }
 
     /// One more namespace of the same test.
