@@ -121,7 +121,7 @@ nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
 cargo-auditable:
-	@cargo auditable --version 2>/dev/null | grep -qF ' $(AUDITABLE_VERSION)' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
+	@cargo install --list | grep -qF 'cargo-auditable v$(AUDITABLE_VERSION):' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)
