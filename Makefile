@@ -17,7 +17,7 @@ SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hac
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager promtool
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager promtool
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ build: ## Build the operator (development profile)
 
 image: cargo-auditable ## Build the container image localhost/stormfold:dev with docker, podman or buildah; IMAGE=NAME:TAG names it otherwise
 	@IMAGE=$(IMAGE) hack/image/image build
+
+image-push: ## Push it: IMAGE=NAME:TAG
+	@IMAGE=$(or $(IMAGE),$(error name it as it was built: make image-push IMAGE=registry.example.com/stormfold:0.1.0)) hack/image/image push
 
 image-archive: cargo-auditable ## The same as a docker archive: FILE=stormfold.tar
 	@hack/image/image archive $(or $(FILE),$(error name the file: make image-archive FILE=stormfold.tar))
@@ -128,7 +131,7 @@ nextest:
 	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
 cargo-auditable:
-	@cargo auditable --version 2>/dev/null | grep -qF ' $(AUDITABLE_VERSION)' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
+	@cargo install --list | grep -qF 'cargo-auditable v$(AUDITABLE_VERSION):' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
 	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)
