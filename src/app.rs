@@ -136,6 +136,8 @@ impl<'a> House<'a> {
 
     /// Works until told to stop: at once, or when this replica leads.
     async fn work(&self, loops: &mut JoinSet<()>) -> anyhow::Result<()> {
+        // Nothing has a gate of its own yet: without this one a process that has not begun would look ready.
+        let begins = self.readiness.gate("start", "the CRDs are looked at first");
         // Before the Lease: in an update without its CRDs the replicas of the version before go on.
         let mut crds = self.crds();
         tokio::select! {
@@ -146,8 +148,11 @@ impl<'a> House<'a> {
         let Some(election) = self.election() else {
             self.metrics.leading.set(1);
             self.start(loops);
+            begins.open();
             return self.until_stopped(loops).await;
         };
+        // A standby is ready to take over.
+        begins.open();
         let term = tokio::select! {
             term = election.win(self.stop) => term,
             ended = self.until_stopped(loops) => return ended,

@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{ApiError, call};
+use super::error::{ApiError, call_within};
 use super::readiness::Gate;
 use older::lacks;
 
@@ -16,6 +16,9 @@ use older::lacks;
 const EVERY: Duration = Duration::from_secs(30);
 /// How often while one of them will not do.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// One call: an API server that does not answer must not hold up what would say so.
+const CALL: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub struct CrdCheck {
@@ -82,7 +85,7 @@ impl CrdCheck {
         let (mut worst, mut said) = (Found::Fine, Vec::new());
         for ours in &self.ours {
             let name = ours.name_any();
-            let (found, complaint) = match call(|| format!("get CRD {name}"), self.api.get(&name)).await {
+            let (found, complaint) = match call_within(CALL, || format!("get CRD {name}"), self.api.get(&name)).await {
                 Ok(installed) => complaint(ours, &installed),
                 Err(error) if error.code() == Some(404) => {
                     (Found::Absent, Some(format!("the CRD {name} is not installed: kubectl apply -f crds/")))
