@@ -62,7 +62,7 @@ fn rules(signals: &[u8], replicas: u8, budget: Budget) -> Rules {
         command_by_command: false,
         one_thing_at_a_time: false,
         losses_take_a_second: false,
-        mutation: None,
+        mutations: Vec::new(),
         most_states: MOST,
         before: Vec::new(),
     }

@@ -5,13 +5,13 @@ use rstest::rstest;
 
 use super::search::search;
 use super::world::{Budget, Mutation, Rules};
-use super::{END, NONE, fine, published, rules};
+use super::{END, fine, published, rules};
 
-/// Searches with a rule broken; the first thing that goes wrong must be this.
-fn is_found(mutation: Mutation, rules: Rules, breaks: &str) {
-    let found = search(&Rules { mutation: Some(mutation), ..rules });
+/// Searches with rules broken; the first thing that goes wrong must be this.
+fn is_found(mutations: &[Mutation], rules: Rules, breaks: &str) {
+    let found = search(&Rules { mutations: mutations.to_vec(), ..rules });
     let wrong = found.wrong.expect("the search finds it");
-    println!("{mutation:?}: found in {} states: {wrong}", found.states);
+    println!("{mutations:?}: found in {} states: {wrong}", found.states);
     assert!(wrong.lines().next().is_some_and(|first| first.contains(breaks)), "{wrong}");
 }
 
@@ -29,25 +29,36 @@ fn the_search_finds_what_each_rule_is_there_for(
     #[case] rules: Rules,
     #[case] breaks: &str,
 ) {
-    is_found(mutation, rules, breaks);
+    is_found(&[mutation], rules, breaks);
 }
 
 #[rstest]
-#[case::receipts_outlive_loss(Mutation::ReceiptsOutliveLoss, rules(&[1], 1, Budget { flushes: 1, ..NONE }), "invariant 1")]
-#[case::receipts_of_the_unknown(Mutation::ReceiptsOfTheUnknown, rules(&[1], 1, Budget { flushes: 1, ..NONE }), "invariant 1")]
-#[case::holders_are_looked_at_once(Mutation::HoldersAreLookedAtOnce, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 1")]
-#[case::empty_storms_stay(Mutation::EmptyStormsStay, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 15")]
 #[case::closed_are_not_looked_at(Mutation::ClosedAreNotLookedAt, rules(&[1], 1, Budget { rollbacks: 1, ..END }), "invariant 15")]
 #[case::closed_are_rebuilt(Mutation::ClosedAreRebuilt, published(rules(&[1, 2], 1, Budget { rollbacks: 1, ..END })), "invariant 15")]
 #[case::ends_before_listed(Mutation::EndsBeforeListed, rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..END }), "invariant 1")]
 #[case::ends_during_join(Mutation::EndsDuringJoin, published(rules(&[1, 2], 1, Budget { flushes: 1, ..END })), "invariant 1")]
 #[case::ends_before_held_are_told(Mutation::EndsBeforeHeldAreTold, rules(&[1], 1, Budget { flushes: 1, crashes: 1, ..END }), "invariant 1")]
-#[case::old_snapshots(Mutation::OldSnapshots, published(rules(&[1, 2], 1, Budget { flushes: 1, ..END })), "invariant 1")]
 #[case::held_names_the_open(Mutation::HeldNamesTheOpen, rules(&[1], 2, END), "invariant 13")]
-#[case::open_without_look(Mutation::OpenWithoutLook, rules(&[1], 2, Budget { flushes: 1, ..NONE }), "invariant 1")]
-#[case::claim_after_snapshot(Mutation::ClaimAfterSnapshot, rules(&[1, 2], 1, Budget { crashes: 1, ..END }), "invariant 1")]
 #[case::opens_in_doubt(Mutation::OpensInDoubt, published(rules(&[1, 1], 1, Budget { flushes: 1, ..END })), "invariant 1")]
-#[case::joins_while_listed(Mutation::JoinsWhileListed, published(rules(&[1, 2], 1, Budget { flushes: 1, ..END })), "invariant 1")]
 fn what_the_search_found_is_found_again(#[case] mutation: Mutation, #[case] rules: Rules, #[case] breaks: &str) {
-    is_found(mutation, rules, breaks);
+    is_found(&[mutation], rules, breaks);
+}
+
+// Since no storm opens in doubt, these are not reached by a quick search any more; without that rule they are.
+#[rstest]
+#[case::holders_are_looked_at_once(Mutation::HoldersAreLookedAtOnce, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 1")]
+#[case::empty_storms_stay(Mutation::EmptyStormsStay, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 15")]
+fn what_the_search_found_before_storms_waited_for_doubts_is_found_again(
+    #[case] mutation: Mutation,
+    #[case] rules: Rules,
+    #[case] breaks: &str,
+) {
+    is_found(&[mutation, Mutation::OpensInDoubt], rules, breaks);
+}
+
+// One rule is behind the other: with both broken, a Signal has a receipt for what the ledger lost.
+#[test]
+fn a_receipt_that_outlives_the_loss_of_its_merge_is_found() {
+    let both = [Mutation::ReceiptsOutliveLoss, Mutation::ReceiptsOfTheUnknown];
+    is_found(&both, rules(&[1], 1, Budget { flushes: 1, ..END }), "invariant 1");
 }

@@ -108,13 +108,13 @@ pub struct Rules {
     pub one_thing_at_a_time: bool,
     /// A loss of Redis takes a second: what opens after it has another epoch than what opened before.
     pub losses_take_a_second: bool,
-    pub mutation: Option<Mutation>,
+    pub mutations: Vec<Mutation>,
     pub most_states: usize,
 }
 
 impl Rules {
     pub fn has(&self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation)
+        self.mutations.contains(&mutation)
     }
 }
 
