@@ -4,6 +4,8 @@ use serde_json::Value;
 
 const FILE: &str = include_str!("../../../manifests/alertmanager/alertmanager.yml");
 const OBJECTS: &str = include_str!("../../../manifests/alertmanager/alertmanagerconfig.yaml");
+/// What the component adds to the Service that it names.
+const SERVICE: &str = include_str!("../../../manifests/components/gateway/service.yaml");
 
 fn objects(kind: &str) -> Value {
     let documents = OBJECTS.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).unwrap());
@@ -31,7 +33,7 @@ fn the_example_for_the_prometheus_operator_says_what_the_one_for_the_file_says()
         assert!(!webhook[field].is_null());
         assert_eq!(webhook[field], other[camel(field)], "{field}");
     }
-    let service = objects("Service");
+    let service: Value = serde_saphyr::from_str(SERVICE).unwrap();
     let (name, namespace) = (&service["metadata"]["name"], &service["metadata"]["namespace"]);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let url = format!(
