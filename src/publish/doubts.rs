@@ -22,7 +22,7 @@ impl Doubts {
 
     /// All Signals are about to be read.
     pub fn clear(&self) {
-        self.with(|keys| keys.clear());
+        self.with(HashSet::clear);
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut HashSet<StormKey>) -> T) -> T {

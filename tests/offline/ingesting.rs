@@ -106,7 +106,7 @@ impl Ledger for Flaky {
 }
 
 /// Runs the two watches as `app` does.
-fn begin(press: &Press, ledger: Arc<Flaky>, readiness: &Readiness) -> DropGuard {
+fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard {
     let (client, stop) = (press.server.client(), CancellationToken::new());
     let watch = |resource: WatchedResource| Watch {
         resource,
@@ -169,7 +169,7 @@ async fn while_the_ledger_does_not_answer_the_same_chunk_is_retried_and_nothing_
     let readiness = Readiness::default();
     let ledger =
         Arc::new(Flaky { inner: press.ledger.clone(), down: AtomicBool::new(true), has_effect, ..Flaky::default() });
-    let _running = begin(&press, ledger.clone(), &readiness);
+    let _running = begin(&press, &ledger, &readiness);
     let before = vec![
         list("remediationrequests"),
         list("remediationrequests").silent().check(|call| assert!(call.query.contains("watch=true"), "{call}")),
@@ -201,7 +201,7 @@ async fn no_storm_opens_of_a_key_whose_storm_was_dropped_before_all_signals_are_
     let mut press = Press::default();
     let drops = Some(Arc::default());
     let ledger = Arc::new(Flaky { inner: press.ledger.clone(), drops, ..Flaky::default() });
-    let _running = begin(&press, ledger, &Readiness::default());
+    let _running = begin(&press, &ledger, &Readiness::default());
     let watched = || list("signals").silent().check(|call| assert!(call.query.contains("watch=true"), "{call}"));
     let calls = vec![
         list("remediationrequests"),
@@ -234,7 +234,7 @@ async fn what_is_merged_goes_on_while_another_storm_of_the_chunk_cannot_be_opene
         press.ledger.open(id, &text, at(0)).await.unwrap();
         signals.push(signal(&format!("s{number}"), &alert, "firing - f Pod/p"));
     }
-    let _running = begin(&press, ledger.clone(), &readiness);
+    let _running = begin(&press, &ledger, &readiness);
     let calls = vec![
         list("remediationrequests"),
         list("remediationrequests").silent(),
