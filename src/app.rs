@@ -184,11 +184,12 @@ impl<'a> House<'a> {
         }
     }
 
-    /// The check of the CRDs that are read or written.
+    /// The check of the CRDs; of none for an operator without rights on anything of the whole cluster: it would be refused for ever.
     fn crds(&self) -> CrdCheck {
         let mut crds = crate::api::crds();
         if self.settings.built_in_policy_only {
-            crds.retain(|crd| crd.spec.names.plural != WatchedResource::StormPolicies.plural());
+            tracing::info!("--built-in-policy-only: whether the CRDs are as new as this operator is not looked at");
+            crds.clear();
         }
         CrdCheck::new(self.client.clone(), crds, self.readiness.open_gate("crds"))
     }
