@@ -27,12 +27,14 @@ mod redis;
 mod replica;
 mod search;
 mod steps;
+mod walk;
 mod world;
 
 use rstest::rstest;
 
 use search::{Found, search};
 use steps::Step;
+use walk::{two_open, walk};
 use world::{Budget, Rules};
 
 const NONE: Budget = Budget {
@@ -52,6 +54,9 @@ const END: Budget = Budget { outcomes: 1, ..NONE };
 /// More states than this are not searched: the result says so.
 const MOST: usize = 3_000_000;
 
+/// From so many states in which two RemediationRequests are open random ways begin.
+const BOTH_OPEN: usize = 300;
+
 /// Signals by the occurrence that each reports; two with one number are a repeat.
 fn rules(signals: &[u8], replicas: u8, budget: Budget) -> Rules {
     let signals = signals.to_vec();
@@ -62,7 +67,6 @@ fn rules(signals: &[u8], replicas: u8, budget: Budget) -> Rules {
         command_by_command: false,
         one_thing_at_a_time: false,
         losses_take_a_second: false,
-        deepest_first: false,
         mutations: Vec::new(),
         most_states: MOST,
         before: Vec::new(),
@@ -139,17 +143,21 @@ fn every_order_of_steps_of_two_replicas_ends_with_exact_counts_and_one_open_obje
     }
 }
 
-// Both may open a storm: one before Redis is emptied, one after it, with another epoch. In some states two RemediationRequests are open; wherever
-// it comes to rest there is one, and the counts are exact.
+// Both may open a storm: one before Redis is emptied, one after it, with another epoch. For a moment two RemediationRequests are open; wherever
+// it comes to rest there is one, and the counts are exact. From there on everything happens in any order, and another Signal comes.
+// (Where one of the two dies as well, counts are exact, too; what its last merge wrote under the names of the lost ledger may stay: decision 0012.)
 #[test]
-#[ignore = "minutes: make search"]
+#[ignore = "a minute: make search"]
 fn two_replicas_that_open_two_storms_around_a_flush_settle_on_one() {
-    let rules = in_turn(rules(&[1], 2, Budget { flushes: 1, ..NONE }));
-    let rules = Rules { losses_take_a_second: true, deepest_first: true, most_states: 35_000_000, ..rules };
-    let found = search(&rules);
-    println!("search: {} states, two open in {}, {} at rest", found.states, found.doubled, found.at_rest);
-    assert_eq!(found.wrong, None);
-    assert!(found.doubled > 0 && found.at_rest > 0, "nothing of the kind was searched: {found:?}");
+    let opening = in_turn(rules(&[1], 2, Budget { flushes: 1, ..NONE }));
+    let both_open = two_open(&Rules { losses_take_a_second: true, ..opening }, BOTH_OPEN);
+    println!("walks from {} states in which two are open", both_open.len());
+    assert_eq!(both_open.len(), BOTH_OPEN);
+    let from_there = rules(&[1, 2], 2, NONE);
+    for mut world in both_open {
+        world.left = from_there.budget;
+        walk(&world, &from_there, 4).unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
 }
 
 // Too many states to reach the end of: nothing is wrong in those that are searched, the nearest ones first.

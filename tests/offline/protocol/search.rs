@@ -1,4 +1,4 @@
-//! The search: every state that can be reached, the nearest first, so that a trace is as short as one can be. The deepest first takes less memory.
+//! The search: every state that can be reached, the nearest first, so that a trace is as short as one can be.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -35,7 +35,8 @@ struct Reached {
     at_rest: Vec<u32>,
 }
 
-fn digest(value: &impl Hash) -> u128 {
+/// 128 bits of a value.
+pub fn digest(value: &impl Hash) -> u128 {
     let mut hasher = SipHasher13::new();
     value.hash(&mut hasher);
     hasher.finish128().as_u128()
@@ -59,9 +60,7 @@ pub fn search(rules: &Rules) -> Found {
     reached.from.push((0, Step::Tick));
     let mut frontier = VecDeque::from([(0u32, first)]);
     let mut found = Found::default();
-    let next =
-        |frontier: &mut VecDeque<_>| if rules.deepest_first { frontier.pop_back() } else { frontier.pop_front() };
-    while let Some((at, world)) = next(&mut frontier) {
+    while let Some((at, world)) = frontier.pop_front() {
         let steps = world.steps(rules);
         let at_rest = !steps.iter().any(|step| step.is_of_the_system());
         let wrong = world.violated.map(str::to_owned).or_else(|| world.at_rest(rules).filter(|_| at_rest));

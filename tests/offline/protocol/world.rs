@@ -108,8 +108,6 @@ pub struct Rules {
     pub one_thing_at_a_time: bool,
     /// A loss of Redis takes a second: what opens after it has another epoch than what opened before.
     pub losses_take_a_second: bool,
-    /// For searches of many states: those that wait to be looked at are few, and traces are long.
-    pub deepest_first: bool,
     pub mutations: Vec<Mutation>,
     pub most_states: usize,
 }
