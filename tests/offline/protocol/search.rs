@@ -69,7 +69,7 @@ pub fn search(rules: &Rules) -> Found {
             found.wrong = Some(reached.trace(rules, at, &wrong));
             break;
         }
-        found.doubled += usize::from(world.objects.values().filter(|object| object.is_open()).count() > 1);
+        found.doubled += usize::from(world.open().len() > 1);
         if at_rest {
             reached.at_rest.push(at);
         }

@@ -21,7 +21,7 @@ pub fn two_open(rules: &Rules, most: usize) -> Vec<World> {
             if !seen.insert(digest(&next)) {
                 continue;
             }
-            if next.objects.values().filter(|object| object.is_open()).count() > 1 {
+            if next.open().len() > 1 {
                 found.push(next);
             } else {
                 frontier.push_back(next);

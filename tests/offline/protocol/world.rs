@@ -277,6 +277,11 @@ impl World {
         object
     }
 
+    /// The RemediationRequests that are open.
+    pub fn open(&self) -> Vec<Epoch> {
+        self.objects.iter().filter(|(_, object)| object.is_open()).map(|(epoch, _)| *epoch).collect()
+    }
+
     /// What is wrong when nothing is under way.
     pub fn at_rest(&self, rules: &Rules) -> Option<String> {
         if let Some(owed) = self.signals.iter().find(|(_, receipt)| receipt.is_none()) {
@@ -292,7 +297,7 @@ impl World {
         if counted != count(occurrences) {
             return Some(format!("{} occurrences, {counted} are counted (invariant 1)", count(occurrences)));
         }
-        let open: Vec<Epoch> = self.objects.iter().filter(|(_, object)| object.is_open()).map(|(e, _)| *e).collect();
+        let open = self.open();
         if open.len() > 1 {
             return Some(format!("RemediationRequests {open:?} are open (invariant 4)"));
         }
