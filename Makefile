@@ -128,10 +128,10 @@ promtool:
 	@command -v promtool >/dev/null || { echo 'promtool is missing: apt-get install prometheus (or brew install prometheus)' >&2; exit 1; }
 
 nextest:
-	@cargo nextest --version 2>/dev/null | grep -qF ' $(NEXTEST_VERSION) ' || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+	@cargo nextest --version 2>/dev/null | grep -F ' $(NEXTEST_VERSION) ' >/dev/null || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
 
 cargo-auditable:
-	@cargo install --list | grep -qF 'cargo-auditable v$(AUDITABLE_VERSION):' || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
+	@cargo install --list | grep -F 'cargo-auditable v$(AUDITABLE_VERSION):' >/dev/null || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
-	@cargo deny --version 2>/dev/null | grep -qF ' $(DENY_VERSION)' || cargo install --locked cargo-deny --version $(DENY_VERSION)
+	@cargo deny --version 2>/dev/null | grep -F ' $(DENY_VERSION)' >/dev/null || cargo install --locked cargo-deny --version $(DENY_VERSION)
