@@ -22,7 +22,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{Metrics, WatchedResource};
 use crate::policies::{Policies, watch_namespaces, watch_policies, write_statuses};
 use crate::publish::{
-    Apply, Behind, Doubts, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
+    Apply, Behind, Drops, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
     watch_projections,
 };
 use crate::retention::Retention;
@@ -99,7 +99,6 @@ struct House<'a> {
     readiness: Readiness,
     clock: Clock,
     rewatch: Rewatch,
-    doubts: Arc<Doubts>,
     policies: Arc<Policies>,
     projections: Arc<Projections>,
     openings: Arc<Openings>,
@@ -126,7 +125,6 @@ impl<'a> House<'a> {
             readiness,
             clock,
             rewatch: Rewatch::default(),
-            doubts: Arc::default(),
             policies: Arc::new(policies),
             projections: Arc::default(),
             openings: Arc::default(),
@@ -289,12 +287,12 @@ impl<'a> House<'a> {
             requests,
             listed,
             rewatch: self.rewatch.clone(),
-            doubts: self.doubts.clone(),
             link: Link::new(self.readiness.open_gate("publish")),
             clock: self.clock.clone(),
             events,
             metrics: self.metrics.clone(),
             behind: Behind::default(),
+            drops: Drops::default(),
         })
     }
 
@@ -312,7 +310,6 @@ impl<'a> House<'a> {
             board: self.board.clone(),
             requests,
             rewatch: self.rewatch.clone(),
-            doubts: self.doubts.clone(),
             listed,
             policies: self.policies.clone(),
             merge_gate: self.readiness.open_gate("merge"),

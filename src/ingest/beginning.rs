@@ -18,7 +18,6 @@ impl Ingest {
         loop {
             // Whoever asked to read all Signals again asked for what begins now.
             let _ = self.rewatch.notified().now_or_never();
-            self.doubts.clear();
             match self.ledger.begin().await {
                 Ok(Begun { key, memory }) => {
                     self.tell(memory);

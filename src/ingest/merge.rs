@@ -14,7 +14,7 @@ use super::receipt::{Board, Receipt, Verdict};
 use crate::api::{OccurrenceSummary, RemediationRequest};
 use crate::ledger::{Ledger, LedgerError, Merge, Moment};
 use crate::metrics::{Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
-use crate::publish::{Doubts, Projections, Requests, is_open, is_superseded};
+use crate::publish::{Projections, Requests, is_open, is_superseded};
 use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
 use crate::storm::name::storm_name;
@@ -30,7 +30,6 @@ pub(super) struct Merger {
     pub(super) projections: Arc<Projections>,
     pub(super) opener: Opener,
     pub(super) board: Arc<Board>,
-    pub(super) doubts: Arc<Doubts>,
     pub(super) requests: Requests,
     pub(super) metrics: Metrics,
 }
@@ -181,9 +180,6 @@ impl Merger {
                 self.nothing_opens(batch, last, now).await?;
                 return Ok(None);
             };
-            if self.doubts.has(batch.0) {
-                return Err(IngestError::Doubted);
-            }
             if let Opened::HeldBack(why) = self.opener.open(batch.0, &opening, last, now).await? {
                 return Ok(Some(HeldBatch { key: batch.0, why, observations: std::mem::take(&mut batch.1) }));
             }

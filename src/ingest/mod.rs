@@ -22,8 +22,6 @@ enum IngestError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Api(#[from] ApiError),
-    #[error("a storm of this key lost its place in the ledger: all Signals are read again before another one opens")]
-    Doubted,
     #[error("the epochs of a storm key are used up: delete its RemediationRequests that lie in the future")]
     NoEpoch,
 }
@@ -33,7 +31,6 @@ impl IngestError {
         match self {
             Self::Ledger(error) => error.disposition(),
             Self::Api(error) => error.disposition(),
-            Self::Doubted => Disposition::Transient,
             Self::NoEpoch => Disposition::Terminal,
         }
     }

@@ -23,7 +23,7 @@ use crate::api::{OccurrenceSummary, Signal};
 use crate::ledger::{Ledger, LedgerError, Memory};
 use crate::metrics::{Loop, Metrics, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult};
 use crate::policies::Policies;
-use crate::publish::{Apply, Doubts, Listed, Openings, Projections, Requests, Rewatch};
+use crate::publish::{Apply, Listed, Openings, Projections, Requests, Rewatch};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
@@ -51,8 +51,6 @@ pub struct Ingest {
     pub requests: Requests,
     /// Asked to read all Signals again.
     pub rewatch: Rewatch,
-    /// Keys that open no storm before all Signals are read again.
-    pub doubts: Arc<Doubts>,
     /// Told when the first list is complete.
     pub listed: watch::Sender<Listed>,
     /// How Signals group.
@@ -187,7 +185,6 @@ impl Ingest {
             projections: self.projections.clone(),
             opener,
             board: self.board.clone(),
-            doubts: self.doubts.clone(),
             requests: self.requests.clone(),
             metrics: self.metrics.clone(),
         }
@@ -229,7 +226,7 @@ impl Ingest {
     }
 
     /// Merges, and does nothing else until it is merged: what this loop does not read, the API server keeps. Breaks off when the
-    /// ledger may have lost something, or a storm was dropped: all Signals must be read again, with digests of the ledger's new key.
+    /// ledger may have lost something: all Signals must be read again, with digests of the ledger's new key.
     async fn merge_all(
         &self,
         merger: &Merger,
@@ -254,7 +251,7 @@ impl Ingest {
             self.metrics.failed(Loop::Ingest, disposition);
             tracing::warn!(?disposition, %error, waiting = pending.len(), "Signals are not merged yet, will be tried again");
             self.merge_gate.close(&format!("Signals wait: {error}"));
-            if matches!(error, IngestError::Ledger(LedgerError::Lost(_)) | IngestError::Doubted) {
+            if matches!(error, IngestError::Ledger(LedgerError::Lost(_))) {
                 return ControlFlow::Break(());
             }
             if stop.run_until_cancelled(tokio::time::sleep(backoff.failed(()).min(LONGEST_WAIT))).await.is_none() {

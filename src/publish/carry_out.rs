@@ -212,7 +212,6 @@ impl Publisher {
 
     async fn drop_storm(&self, id: StormId, reason: DropReason) -> Result<Step, PublishError> {
         tracing::warn!(storm = ?id, ?reason, "the ledger's storm lost its place in the cluster: its Signals are read again");
-        self.doubts.begin(id.key);
         let dropped = self.ledger.drop_storm(id).await;
         self.receipts.abandon(id);
         if let Some(older) = self.projections.older_open(id).as_deref().and_then(storm_id) {
@@ -240,6 +239,7 @@ impl Publisher {
         self.let_go(id);
         self.openings.remove(id);
         self.behind.remove(id);
+        self.drops.remove(id);
         Step::End(Next::Done)
     }
 }

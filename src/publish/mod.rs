@@ -3,7 +3,7 @@
 mod apply;
 mod behind;
 mod carry_out;
-mod doubts;
+mod drops;
 mod follow;
 mod news;
 mod openings;
@@ -14,7 +14,7 @@ pub mod render;
 
 pub use apply::Apply;
 pub use behind::Behind;
-pub use doubts::Doubts;
+pub use drops::Drops;
 pub use follow::follow_policies;
 pub use openings::Openings;
 pub use projections::{Projections, is_asked, is_open, is_superseded, watch_projections};

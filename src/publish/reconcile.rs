@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::Receipts;
 use super::apply::Apply;
 use super::behind::{Behind, Lag};
-use super::doubts::Doubts;
+use super::drops::{Drops, May};
 use super::openings::Openings;
 use super::projections::{Projections, is_asked, is_open, storm_id};
 use super::queue::Requests;
@@ -21,7 +21,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, Disposition};
 use crate::runtime::events::Events;
 use crate::runtime::link::Link;
-use crate::storm::decide::{Decision, LedgerView, Projection, Wish, decide};
+use crate::storm::decide::{Decision, DropReason, LedgerView, Projection, Wish, decide};
 use crate::storm::metadata::to_storm_metadata;
 use crate::storm::name::storm_name;
 use crate::storm::{Opening, Policy, StormId};
@@ -60,8 +60,6 @@ pub struct Publisher {
     pub listed: watch::Receiver<Listed>,
     /// Asks for all Signals again.
     pub rewatch: Rewatch,
-    /// Told before a storm is dropped.
-    pub doubts: Arc<Doubts>,
     /// Told which storms cannot be published, and which can again.
     pub link: Link<StormId>,
     /// The time.
@@ -72,6 +70,8 @@ pub struct Publisher {
     pub metrics: Metrics,
     /// Storms of which the ledger knows less than it did.
     pub behind: Behind,
+    /// Storms of which the ledger knows more than it should.
+    pub drops: Drops,
 }
 
 /// What the queue does after a run.
@@ -173,6 +173,9 @@ impl Publisher {
             if self.waits_for_list(&decision, &projection) {
                 return Ok(Next::Done);
             }
+            if decision == Decision::Drop(DropReason::ClosedInCluster) && !self.may_drop(id) {
+                return Ok(Next::After(SHORTLY));
+            }
             let step = match decision {
                 Decision::Write(..) if wrote => Step::End(Next::After(Duration::ZERO)),
                 decision => self.carry_out(id, decision, &snapshot, now).await?,
@@ -215,6 +218,16 @@ impl Publisher {
             self.rewatch.notify_one();
         }
         lag != Lag::None
+    }
+
+    /// Whether the ledger was told what a storm holds that is over in the cluster.
+    fn may_drop(&self, id: StormId) -> bool {
+        let may = self.drops.look(id, *self.listed.borrow());
+        if may == May::Read {
+            tracing::warn!(storm = ?id, "a storm is over in the cluster and open in the ledger: all Signals are read again before it is dropped");
+            self.rewatch.notify_one();
+        }
+        may == May::Drop
     }
 
     /// What the cluster shows of this storm. `None`: its predecessor's end is not written yet, and comes first.

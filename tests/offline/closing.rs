@@ -131,9 +131,24 @@ async fn nothing_is_written_after_closed() {
     wiped.server.put(&press.server.object(&path("prod", storm())));
     wiped.watch_catches_up(storm());
     wiped.bring(&[2], 0).await;
+    wiped.listed.send_replace(None);
+    assert!(
+        matches!(wiped.run(storm(), vec![]).await, Next::After(_)),
+        "which storms are over was not known when this list began"
+    );
+    wiped.listed.send_replace(Some(1));
+    assert!(matches!(wiped.run(storm(), vec![]).await, Next::After(_)), "first its Signals are read");
+    wiped.server.expect(vec![], wiped.rewatch.notified()).await;
+    assert!(matches!(wiped.run(storm(), vec![]).await, Next::After(_)), "they are being read");
+    assert!(
+        matches!(wiped.view(storm()).await, LedgerView::Open { .. }),
+        "a repeat joins it meanwhile, and opens nothing"
+    );
+    wiped.listed.send_replace(Some(2));
     assert_eq!(wiped.run(storm(), vec![]).await, Next::Done, "the ledger's storm lost its place");
     assert!(wiped.receipts.told("abandon") > 0);
     wiped.server.expect(vec![], wiped.rewatch.notified()).await;
+    assert!(!matches!(wiped.view(storm()).await, LedgerView::Open { .. }));
 }
 
 // Invariants 1, 8: the ledger was wiped after the merge and before the first publish. Nobody was shown these Signals: a receipt would

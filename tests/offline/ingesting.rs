@@ -13,7 +13,7 @@ use stormfold::ingest::receipt::Board;
 use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Begun, Closing, Ledger, LedgerError, Merge, Moment, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
-use stormfold::publish::{Doubts, watch_projections};
+use stormfold::publish::watch_projections;
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
 use stormfold::runtime::link::Link;
@@ -36,9 +36,6 @@ struct Flaky {
     has_effect: bool,
     refused: AtomicUsize,
     cannot_open: AtomicBool,
-    /// During the first merge a run drops a storm of its key.
-    drops: Option<Arc<Doubts>>,
-    merges: AtomicUsize,
 }
 
 #[async_trait]
@@ -47,11 +44,6 @@ impl Ledger for Flaky {
         self.inner.begin().await
     }
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
-        if self.merges.fetch_add(1, Ordering::Relaxed) == 0
-            && let Some(doubts) = &self.drops
-        {
-            doubts.begin(batches[0].0);
-        }
         if !self.down.load(Ordering::Relaxed) {
             return self.inner.merge(batches, now).await;
         }
@@ -122,7 +114,6 @@ fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard
         board: Arc::new(Board::new(Readiness::default().open_gate("receipts"), press.metrics.clone())),
         requests: press.requests.clone(),
         rewatch: press.rewatch.clone(),
-        doubts: ledger.drops.clone().unwrap_or_default(),
         listed: press.listed.clone(),
         policies: press.policies.clone(),
         merge_gate: readiness.open_gate("merge"),
@@ -193,28 +184,6 @@ async fn while_the_ledger_does_not_answer_the_same_chunk_is_retried_and_nothing_
     let LedgerView::Open { metadata: Some(facts), .. } = press.view(dirty[0]).await else { panic!("not open") };
     assert_eq!((facts.alert_count, facts.affected_count), (7, 7));
     assert!(readiness.closed().is_empty(), "{:?}", readiness.closed());
-}
-
-// Invariant 1: what a dropped storm held is known by its Signals alone, so they are read again before another one of the key opens.
-#[tokio::test(start_paused = true)]
-async fn no_storm_opens_of_a_key_whose_storm_was_dropped_before_all_signals_are_read_again() {
-    let mut press = Press::default();
-    let drops = Some(Arc::default());
-    let ledger = Arc::new(Flaky { inner: press.ledger.clone(), drops, ..Flaky::default() });
-    let _running = begin(&press, &ledger, &Readiness::default());
-    let watched = || list("signals").silent().check(|call| assert!(call.query.contains("watch=true"), "{call}"));
-    let calls = vec![
-        list("remediationrequests"),
-        list("remediationrequests").silent().check(|call| assert!(call.query.contains("watch=true"), "{call}")),
-        list("signals").gives(page(1, None)),
-        list("signals").gives(page(1, None)).check(|call| assert!(!call.query.contains("watch=true"), "{call}")),
-        watched(),
-        list("remediationrequests").check(|call| assert!(call.query.contains("spec.stormKey"), "{call}")),
-    ];
-    press.server.expect(calls, sleep(Duration::from_mins(3))).await;
-    let dirty = press.ledger.dirty().await.unwrap();
-    let LedgerView::Open { metadata: Some(facts), .. } = press.view(dirty[0]).await else { panic!("not open") };
-    assert_eq!((dirty.len(), facts.alert_count), (1, 3));
 }
 
 // Invariants 10, 13: one storm that cannot be opened holds up no other of its chunk, and each occurrence is told as what it was.

@@ -13,7 +13,8 @@ use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metrics, WriteLabels, WriteResult};
 use stormfold::policies::Policies;
 use stormfold::publish::{
-    Apply, Behind, Listed, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch, requests,
+    Apply, Behind, Drops, Listed, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch,
+    requests,
 };
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
@@ -181,12 +182,12 @@ impl Default for Press {
             requests: requests.clone(),
             listed: is_listed,
             rewatch: rewatch.clone(),
-            doubts: Arc::default(),
             link: Link::new(Readiness::default().open_gate("publish")),
             clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
             events: events(server.client(), &metrics).0,
             metrics: metrics.clone(),
             behind: Behind::default(),
+            drops: Drops::default(),
         };
         Self {
             server,

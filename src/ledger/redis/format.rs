@@ -61,11 +61,13 @@ impl RedisLedger {
         let mut made = false;
         loop {
             let mut pipeline = redis::pipe();
-            pipeline.cmd("SET").arg(INCARNATION).arg(Incarnation::new().to_string()).arg("NX");
             pipeline.cmd("GET").arg(INCARNATION);
             let replies = self.connection.send(LedgerOperation::Begin, &pipeline).await?;
-            made |= read::<Option<String>>(&replies, 0)?.is_some();
-            let text: String = read(&replies, 1)?;
+            let Some(text) = read::<Option<String>>(&replies, 0)? else {
+                // A merge that was under way when the last one was lost may have left what nobody can name any more.
+                made |= self.begin_afresh("").await?;
+                continue;
+            };
             let incarnation = Incarnation::parse(&text).ok_or_else(|| somebody_elses(&text))?;
             if incarnation.format > FORMAT {
                 return Err(newer(incarnation.format));
@@ -75,17 +77,18 @@ impl RedisLedger {
             }
             // Whoever is faster has begun afresh for both of us: either way nothing of the old form is left.
             made = true;
-            self.begin_afresh(&text, incarnation.format).await?;
+            tracing::warn!(
+                format = incarnation.format,
+                ours = FORMAT,
+                "what Redis holds is of an earlier version: it is removed, and the Signals are read again"
+            );
+            self.begin_afresh(&text).await?;
         }
     }
 
-    /// Removes everything that was written under this incarnation, and then the incarnation itself.
-    async fn begin_afresh(&self, old: &str, format: u32) -> Result<(), LedgerError> {
-        tracing::warn!(
-            format,
-            ours = FORMAT,
-            "what Redis holds is of an earlier version: it is removed, and the Signals are read again"
-        );
+    /// Removes everything that was written under this incarnation, or, if it is '', under one that is not there any more; then another one takes its
+    /// place. False: somebody else has done so.
+    async fn begin_afresh(&self, old: &str) -> Result<bool, LedgerError> {
         let mut cursor = 0;
         loop {
             let mut pipeline = redis::pipe();
@@ -95,11 +98,11 @@ impl RedisLedger {
             keys.retain(|key| is_ours(key));
             for keys in keys.chunks(PAGE) {
                 if !self.remove_while(old, keys, "").await? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             if next == 0 {
-                return self.remove_while(old, &[], &Incarnation::new().to_string()).await.map(drop);
+                return self.remove_while(old, &[], &Incarnation::new().to_string()).await;
             }
             cursor = next;
         }

@@ -88,6 +88,28 @@ async fn what_an_earlier_version_left_is_removed_and_counted_again_exactly() {
     assert_eq!(alerts(&ledger, StormId { key: left[0].key, epoch: 9 }).await, 20);
 }
 
+// Invariant 15: a process that died in the round trip of its last merge left it in a server that had just been emptied, under names that nobody
+// can tell any more, and without a dirty mark, which it knew to be there.
+#[tokio::test]
+async fn what_a_merge_left_in_a_server_that_was_emptied_is_removed_by_whoever_begins_next() {
+    let server = RedisServer::start(&[]);
+    let key = Key::another();
+    a_storm(redis_ledger(&server).await.as_ref(), &key).await;
+    let script = "local found = redis.call('KEYS', '{??}u*') redis.call('FLUSHALL') redis.call('SADD', found[1], 1, 2) return #found";
+    assert_eq!(server.command(&format!("EVAL \"{script}\" 0")).unwrap(), ":1");
+    server.command("SET theirs 1").unwrap();
+    let ledger = process(&server);
+    assert_eq!(ledger.begin().await.unwrap().memory, Memory::Empty);
+    assert_eq!(keys(&server), ":2", "the incarnation, and what is not ours");
+    let id = a_storm(&ledger, &key).await;
+    assert_eq!(
+        process(&server).begin().await.unwrap().memory,
+        Memory::Kept,
+        "what is counted since then is left alone"
+    );
+    assert_eq!(alerts(&ledger, id).await, 20);
+}
+
 // Two replicas of this version, or one that waits and one that leads: whoever is slower must not remove what the faster one has begun with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_several_that_begin_afresh_at_once_none_removes_what_another_has_counted() {

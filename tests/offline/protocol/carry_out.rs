@@ -45,7 +45,6 @@ impl Replica {
                 self.apply(epoch, run, alerts(&facts), Some(reason));
             }
             Decision::Drop(_) => {
-                self.doubted = !context.rules.has(Mutation::OpensInDoubt);
                 self.gone(epoch);
                 self.run_asks(epoch, run, At::DropCounter, Cmd::Counter);
             }
@@ -158,5 +157,6 @@ impl Replica {
         }
         self.openings.remove(&epoch);
         self.behind.remove(&epoch);
+        self.drops.remove(&epoch);
     }
 }

@@ -53,7 +53,7 @@ impl Replica {
 
     /// All Signals again.
     pub fn begin(&mut self, context: Context<'_>) {
-        (self.rewatch, self.doubted) = (false, false);
+        self.rewatch = false;
         self.ingest = Ingest::Connect;
         if context.rules.has(Mutation::NoWatchAgain) && !self.listing {
             return;
@@ -65,6 +65,7 @@ impl Replica {
         for seen in self.behind.values_mut() {
             seen.waits_for_list = seen.waits_for_list.map(|_| false);
         }
+        self.drops.values_mut().for_each(|waits| *waits = false);
     }
 
     /// An answer for ingest.
@@ -157,6 +158,20 @@ impl Replica {
         }
         marks.remove(0);
         self.sweep_next(marks);
+    }
+
+    /// `Publisher::may_drop`.
+    pub fn may_drop(&mut self, epoch: Epoch, context: Context<'_>) -> bool {
+        if context.rules.has(Mutation::DropsBeforeListed) {
+            return true;
+        }
+        if !self.listed {
+            return false;
+        }
+        if !self.drops.contains_key(&epoch) {
+            self.ask_rewatch(context);
+        }
+        !*self.drops.entry(epoch).or_insert(true)
     }
 
     /// `Behind::look`. True: all Signals must be read again first.

@@ -278,9 +278,6 @@ impl Replica {
             }
             return self.merge_ends(&merging, context);
         }
-        if self.doubted {
-            return self.begin(context);
-        }
         let merging = Merging { opening: true, ..merging };
         if self.open_epoch(merging.last).is_none() && !context.rules.has(Mutation::OpenWithoutLook) {
             return self.merge_waits(merging, At::Find, Call::Find);

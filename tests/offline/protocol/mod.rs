@@ -104,14 +104,15 @@ fn holds(name: &str, rules: &Rules, floor: usize) {
 #[case::a_lost_reply(rules(&[1, 2], 1, Budget { lost_replies: 1, ..END }), 14_000)]
 #[case::an_effect_that_comes_late(rules(&[1, 2], 1, Budget { late_effects: 1, ..END }), 26_000)]
 #[case::a_late_effect_and_a_crash(rules(&[1], 1, Budget { late_effects: 1, crashes: 1, ..END }), 7_000)]
-#[case::a_flush(rules(&[1], 1, Budget { flushes: 1, ..END }), 11_000)]
-#[case::a_flush_and_a_crash(rules(&[1], 1, Budget { flushes: 1, crashes: 1, ..END }), 40_000)]
-#[case::a_wipe(rules(&[1], 1, Budget { wipes: 1, ..END }), 16_000)]
-#[case::a_wipe_and_a_crash(rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..END }), 47_000)]
-#[case::a_rollback(rules(&[1], 1, Budget { rollbacks: 1, ..END }), 27_000)]
-#[case::a_rollback_and_a_crash(rules(&[1], 1, Budget { rollbacks: 1, crashes: 1, ..END }), 87_000)]
-#[case::a_repeat_and_a_flush(published(rules(&[1, 1], 1, Budget { flushes: 1, ..END })), 10_000)]
-#[case::a_repeat_and_a_rollback(published(rules(&[1, 1], 1, Budget { rollbacks: 1, ..END })), 14_000)]
+#[case::a_flush(rules(&[1], 1, Budget { flushes: 1, ..END }), 10_000)]
+#[case::a_flush_and_a_crash(rules(&[1], 1, Budget { flushes: 1, crashes: 1, ..END }), 35_000)]
+#[case::a_wipe(rules(&[1], 1, Budget { wipes: 1, ..END }), 15_000)]
+#[case::a_wipe_and_a_crash(rules(&[1], 1, Budget { wipes: 1, crashes: 1, ..END }), 45_000)]
+#[case::a_rollback(rules(&[1], 1, Budget { rollbacks: 1, ..END }), 25_000)]
+#[case::a_rollback_and_a_crash(rules(&[1], 1, Budget { rollbacks: 1, crashes: 1, ..END }), 80_000)]
+#[case::a_repeat_and_a_flush(published(rules(&[1, 1], 1, Budget { flushes: 1, ..END })), 6_000)]
+#[case::two_signals_a_flush_and_a_crash(rules(&[1, 2], 1, Budget { flushes: 1, crashes: 1, ..NONE }), 280_000)]
+#[case::a_repeat_and_a_rollback(published(rules(&[1, 1], 1, Budget { rollbacks: 1, ..END })), 7_000)]
 #[case::two_replicas_a_published_storm_and_a_flush(in_turn(published(rules(&[1, 2], 2, Budget { flushes: 1, ..NONE }))), 140_000)]
 #[case::two_replicas_and_a_lost_reply(rules(&[1], 2, Budget { lost_replies: 1, ..NONE }), 77_000)]
 fn every_order_of_steps_ends_with_exact_counts_and_one_open_object(#[case] rules: Rules, #[case] floor: usize) {
@@ -131,6 +132,14 @@ fn deep() -> Vec<(&'static str, Rules)> {
         ("two replicas in turn and a flush", in_turn(rules(&[1], 2, Budget { flushes: 1, ..NONE }))),
         ("two replicas in turn and a rollback", in_turn(rules(&[1], 2, Budget { rollbacks: 1, ..NONE }))),
         ("two replicas in turn and a wipe", in_turn(rules(&[1], 2, Budget { wipes: 1, ..NONE }))),
+        (
+            "two replicas in turn, a flush and a crash",
+            in_turn(published(rules(&[1, 2], 2, Budget { flushes: 1, crashes: 1, ..NONE }))),
+        ),
+        (
+            "two replicas in turn, an end, a flush and a repeat",
+            in_turn(published(rules(&[1, 1], 2, Budget { flushes: 1, ..END }))),
+        ),
         ("two replicas, lists and repeated events", rules(&[1], 2, Budget { relists: 1, repeats: 1, ..NONE })),
     ]
 }

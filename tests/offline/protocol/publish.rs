@@ -2,7 +2,7 @@
 //! real `decide`.
 
 use jiff::Timestamp;
-use stormfold::storm::decide::{CloseReason, Decision, LedgerView, Projection, Wish, decide};
+use stormfold::storm::decide::{CloseReason, Decision, DropReason, LedgerView, Projection, Wish, decide};
 use stormfold::storm::{Policy, Severity, StormMetadata};
 
 use super::ingest::Ingest;
@@ -294,6 +294,9 @@ impl Replica {
         };
         if waits && !self.listed {
             return;
+        }
+        if matches!(decision, Decision::Drop(DropReason::ClosedInCluster)) && !self.may_drop(epoch, context) {
+            return self.due_again(epoch);
         }
         if run.wrote && matches!(decision, Decision::Write(..)) {
             return self.due_again(epoch);

@@ -213,11 +213,15 @@ impl Redis {
     pub fn exec(&mut self, life: Life, cmd: &Cmd, rules: &Rules) -> Answer {
         let current = self.data.incarnation;
         if *cmd == Cmd::Incarnation {
-            let minted = &mut self.minted;
-            let life = *self.data.incarnation.get_or_insert_with(|| {
-                *minted += 1;
-                *minted
+            let life = current.unwrap_or_else(|| {
+                // What a merge under way left under the names of the one that was lost.
+                if !rules.has(Mutation::StraysOfTheLostStay) {
+                    self.data.keys.clear();
+                }
+                self.minted += 1;
+                self.minted
             });
+            self.data.incarnation = Some(life);
             return Answer::Life(life);
         }
         if *cmd == Cmd::Dirty {

@@ -56,8 +56,6 @@ pub struct Replica {
     /// `Listed`.
     pub listed: bool,
     pub rewatch: bool,
-    /// `Doubts` has our key.
-    pub doubted: bool,
     /// Runs under way, and storms that are due.
     pub runs: BTreeMap<Epoch, Run>,
     pub queue: BTreeSet<Epoch>,
@@ -69,6 +67,8 @@ pub struct Replica {
     pub board: BTreeMap<(Sig, Epoch), Owed>,
     pub told: BTreeSet<(Sig, Receipt)>,
     pub behind: BTreeMap<Epoch, Seen>,
+    /// `Drops`: storms that are over, and open in the ledger; whether no list was begun since.
+    pub drops: BTreeMap<Epoch, bool>,
     /// The Redis ledger: its `begun`, `life` and `known`.
     pub server: Option<u8>,
     pub life: Option<Life>,
@@ -87,7 +87,6 @@ impl Replica {
             waiting: BTreeMap::new(),
             listed: false,
             rewatch: false,
-            doubted: false,
             runs: BTreeMap::new(),
             queue: BTreeSet::new(),
             cache: BTreeMap::new(),
@@ -96,6 +95,7 @@ impl Replica {
             board: BTreeMap::new(),
             told: BTreeSet::new(),
             behind: BTreeMap::new(),
+            drops: BTreeMap::new(),
             server: None,
             life: None,
             doubts: false,

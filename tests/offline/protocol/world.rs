@@ -38,6 +38,8 @@ pub enum Mutation {
     OpenWithoutLook,
     /// Strays are left where they are.
     StraysStay,
+    /// What was written under the names of an incarnation that was lost stays when the next one is made.
+    StraysOfTheLostStay,
     /// The snapshot is taken before receipts are claimed.
     ClaimAfterSnapshot,
     /// Receipts of what was merged into a ledger that was lost stay owed.
@@ -62,8 +64,8 @@ pub enum Mutation {
     EndsDuringJoin,
     /// The end of a storm does not wait for the receipts of Signals that it holds.
     EndsBeforeHeldAreTold,
-    /// Another storm opens although one was dropped and the Signals were not read again.
-    OpensInDoubt,
+    /// A storm that is over in the cluster is dropped from the ledger although the Signals were not read since.
+    DropsBeforeListed,
     /// While Signals are listed, those of a key with an open storm join it, whatever closed storms hold.
     JoinsWhileListed,
 }
