@@ -11,8 +11,9 @@ use crate::metrics::LedgerOperation;
 use crate::storm::DigestKey;
 
 /// The form that this version writes and reads. Raised by every change that the versions before would misread; a field or a member that
-/// they ignore is no such change. 1 is what was there before forms had numbers: its storms may lack the member that merges look for.
-pub(super) const FORMAT: u32 = 2;
+/// they ignore is no such change. 1 is what was there before forms had numbers: its storms may lack the member that merges look for. In 2 the names of
+/// registers end with two characters of `sid`.
+pub(super) const FORMAT: u32 = 3;
 
 /// Keys removed at once: what Lua's `unpack` takes is 8,000.
 const PAGE: usize = 1_000;
@@ -31,7 +32,7 @@ impl Incarnation {
         Self { format: FORMAT, random: u128::from(random()) << 64 | u128::from(random()) }
     }
 
-    /// `v2 <32 hexadecimal digits>`; further words are of versions to come. Without the first word it is of form 1. `None`: not ours.
+    /// `v3 <32 hexadecimal digits>`; further words are of versions to come. Without the first word it is of form 1. `None`: not ours.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let first = words.next()?;
@@ -148,7 +149,7 @@ mod tests {
     fn an_incarnation_without_a_version_is_of_the_first_and_further_words_are_of_versions_to_come() {
         let of = |format| Some(Incarnation { format, random: 0xabc });
         assert_eq!(Incarnation::parse(DIGITS), of(1));
-        assert_eq!(Incarnation::parse(&format!("v2 {DIGITS} and=more")), of(2));
+        assert_eq!(Incarnation::parse(&format!("v3 {DIGITS} and=more")), of(3));
         assert_eq!(Incarnation::parse(&format!("v71 {DIGITS}")), of(71));
     }
 

@@ -7,7 +7,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, its `sid` as a member, `p` counter of names published, `a` alerts shown; and, each with the first two characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `i` incomplete | while it is open; until something joined it, at most as `l` |
+//! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, its `sid` as a member, `p` counter of names published, `a` alerts shown; and, each with the first three characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `i` incomplete | while it is open; until something joined it, at most as `l` |
 //! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open; `r` as `h` |
 //! | `{pp}x<sid>` | intset | resources counted | while it is open |
 //! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
@@ -177,10 +177,10 @@ impl StormNames {
         self.key.name('t', &self.sid)
     }
 
-    /// What its registers' names end with. Two storms of one key have the same tag once in 4,096 times; then, if a stray of the one
+    /// What its registers' names end with. Two storms of one key have the same tag once in 262,144 times; then, if a stray of the one
     /// comes when the other is open, the other's times and severity may be too wide.
     pub(super) fn tag(&self) -> &str {
-        self.sid.get(..2).unwrap_or_default()
+        self.sid.get(..3).unwrap_or_default()
     }
 
     /// The member of the registers that says that this very storm is open.

@@ -78,7 +78,7 @@ async fn what_an_earlier_version_left_is_removed_and_counted_again_exactly() {
     let Begun { memory, .. } = ledger.begin().await.unwrap();
     assert_eq!(memory, Memory::Empty, "all Signals are read again");
     assert_eq!(keys(&server), ":3", "the incarnation, and what is not ours");
-    assert!(incarnation(&server).starts_with("v2 "));
+    assert!(incarnation(&server).starts_with("v3 "));
     for key in &left {
         assert!(matches!(merge(&ledger, key, 20).await, Merge::NotOpen { .. }), "the cluster says what is open");
         let id = a_storm(&ledger, key).await;
@@ -146,13 +146,13 @@ async fn what_a_newer_version_left_is_refused_in_words_and_not_touched() {
     let key = Key::another();
     a_storm(redis_ledger(&server).await.as_ref(), &key).await;
     let ours = incarnation(&server);
-    let newer = ours.replace("v2 ", "v3 ");
+    let newer = ours.replace("v3 ", "v4 ");
     put(&server, &newer);
     let before = keys(&server);
     let ledger = process(&server);
     for _ in 0..2 {
         let Err(LedgerError::Refused(why)) = ledger.begin().await else { panic!("it begins") };
-        assert!(why.contains("format 3, this one knows 2") && why.contains("FLUSHDB"), "{why}");
+        assert!(why.contains("format 4, this one knows 3") && why.contains("FLUSHDB"), "{why}");
     }
     assert!(matches!(ledger.snapshot(StormId { key: key.key, epoch: 9 }).await, Err(LedgerError::Lost(_))));
     assert_eq!((incarnation(&server), keys(&server)), (newer, before));

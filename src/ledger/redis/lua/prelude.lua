@@ -6,7 +6,7 @@ local call = redis.call
 local function open_epoch(h) return call('ZSCORE', h, 'e') end
 
 -- The tag of a storm's registers, from its dirty mark: a stray merge, meant for another storm of the key, raises registers of its own.
-local function tag_of(dirty) return string.sub(dirty, 10, 11) end
+local function tag_of(dirty) return string.sub(dirty, 10, 12) end
 
 -- A text that changes with each merge that tells a storm something new, and with nothing else. Sets and registers only grow; `p` grows
 -- as names leave n, so their sum counts the names that ever came, from a start of the storm's own.

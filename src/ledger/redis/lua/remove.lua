@@ -8,9 +8,13 @@ if epoch == ARGV[1] and call('ZSCORE', KEYS[1], 'p') ~= ARGV[3] then return 0 en
 if epoch == ARGV[1] or not epoch then
   call('UNLINK', KEYS[1])
 else
-  -- Another storm of this key is open: its registers stay.
+  -- Another storm of this key is open: its registers stay, also where, once in a long while, they have the same names.
   local tag = tag_of(ARGV[2])
-  call('ZREM', KEYS[1], 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag, 'i' .. tag)
+  local same = false
+  for _, member in ipairs(call('ZRANGE', KEYS[1], 0, -1)) do
+    same = same or #member == 9 and string.sub(member, 1, #tag) == tag
+  end
+  if not same then call('ZREM', KEYS[1], 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag, 'i' .. tag) end
 end
 call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 call('ZREM', KEYS[6], ARGV[2])
