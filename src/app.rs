@@ -73,18 +73,19 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     }
     let ended = house.work(&mut loops).await;
     tracing::info!("stopping");
-    stop_all(&mut loops, &stop).await;
+    stop_all(&mut loops, &stop, GRACE).await;
     ended
 }
 
-/// Tells every loop to stop, and waits for it.
-async fn stop_all(loops: &mut JoinSet<()>, stop: &CancellationToken) {
+/// Tells every loop to stop, waits for these, and ends those that do not end by themselves.
+async fn stop_all(loops: &mut JoinSet<()>, stop: &CancellationToken, grace: Duration) {
     stop.cancel();
-    if tokio::time::timeout(GRACE, async { while loops.join_next().await.is_some() {} }).await.is_err() {
+    if tokio::time::timeout(grace, async { while loops.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(
             "some loops did not end in {} s; what they left will be done after the next start",
-            GRACE.as_secs()
+            grace.as_secs_f64()
         );
+        loops.shutdown().await;
     }
 }
 
@@ -157,16 +158,21 @@ impl<'a> House<'a> {
         };
         let Some(mut term) = term else { return Ok(()) };
         self.metrics.leading.set(1);
-        self.start(loops);
-        tokio::select! {
-            // A clean start is the safe way back: nothing of this term is left.
-            why = term.keep() => anyhow::bail!("this replica does not lead any more: {why}"),
-            ended = self.until_stopped(loops) => {
-                stop_all(loops, self.stop).await;
-                term.release().await;
-                ended
+        // Of their own: the gateway may have a webhook to answer for seconds, and the next leader does not wait for that.
+        let mut duties = JoinSet::new();
+        self.start(&mut duties);
+        let ended = tokio::select! {
+            why = term.keep() => {
+                stop_all(&mut duties, self.stop, self.settings.lease_duration.margin()).await;
+                // A clean start is the safe way back: nothing of this term is left.
+                anyhow::bail!("this replica does not lead any more: {why}")
             }
-        }
+            ended = self.until_stopped(loops) => ended,
+            ended = self.until_stopped(&mut duties) => ended,
+        };
+        stop_all(&mut duties, self.stop, GRACE).await;
+        term.release().await;
+        ended
     }
 
     /// Ends when told to stop, or when a loop ends by itself: what is left would look alive and do nothing.

@@ -61,13 +61,19 @@ const GAUGES: [Gauge; 9] = [
 ];
 
 impl ServerMetrics {
-    /// Whether there is a connection. Without one, what was read before is not shown any more.
+    /// Whether there is a connection. Without one, what was read before is not shown any more, but for what was thrown away: a server that
+    /// evicts is left at once, and that is when somebody must hear of it.
     pub fn connected(&self, connected: bool) {
         let mut state = self.lock();
         state.connected = Some(connected);
         if !connected {
-            state.reading = ServerReading::default();
+            state.reading = ServerReading { evicted_keys: state.reading.evicted_keys, ..ServerReading::default() };
         }
+    }
+
+    /// So many keys has the server thrown away, whether or not it may be used.
+    pub fn evicted(&self, keys: Option<f64>) {
+        self.lock().reading.evicted_keys = keys;
     }
 
     /// This was read.
@@ -118,7 +124,7 @@ mod tests {
         registry.register_collector(Box::new(metrics.clone()));
         assert_eq!(text(&registry), "# EOF\n");
         metrics.connected(true);
-        metrics.read(ServerReading { fragmentation: Some(1.25), ..ServerReading::default() });
+        metrics.read(ServerReading { fragmentation: Some(1.25), evicted_keys: Some(3.0), ..ServerReading::default() });
         let connected = text(&registry);
         assert!(connected.contains("\nstormfold_ledger_connected 1.0\n"), "{connected}");
         assert!(connected.contains("\nstormfold_ledger_server_fragmentation_ratio 1.25\n"), "{connected}");
@@ -126,5 +132,6 @@ mod tests {
         metrics.connected(false);
         let alone = text(&registry);
         assert!(alone.contains("\nstormfold_ledger_connected 0.0\n") && !alone.contains("ratio"), "{alone}");
+        assert!(alone.contains("\nstormfold_ledger_server_evicted_keys 3.0\n"), "{alone}");
     }
 }

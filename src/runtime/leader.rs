@@ -44,9 +44,14 @@ impl LeaseDuration {
         Duration::from_secs(self.0.into())
     }
 
-    /// A leader that could not renew for this long stops, so that it has stopped before another begins.
+    /// A leader that could not renew for this long stops.
     fn deadline(self) -> Duration {
         self.whole() * 2 / 3
+    }
+
+    /// How long it may take to stop then, so that it has stopped before another begins.
+    pub fn margin(self) -> Duration {
+        self.whole() - self.deadline()
     }
 
     /// How often a leader renews: five times within the deadline.
@@ -172,31 +177,39 @@ impl Term<'_> {
 
     /// `None`: it is somebody else's.
     async fn renew(&self, now: Timestamp) -> Result<Option<Lease>, ApiError> {
-        let api = &self.election.api;
-        let mut lease = self.lease.clone();
-        lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
-        if let Some(lease) = race("replace", api.replace(LEASE, &params(), &lease)).await? {
-            return Ok(Some(lease));
-        }
-        // Our own write, whose answer was lost, or somebody's label: whose it is, its holder says.
-        let current = bounded("get", api.get_opt(LEASE)).await?;
-        let ours = |lease: &Lease| {
-            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.election.identity)
-        };
-        Ok(current.filter(ours))
+        self.write(LeaseSpec { renew_time: Some(MicroTime(now)), ..self.spec() }).await
     }
 
     /// Lets the next one begin at once. Called when everything has stopped.
-    pub async fn release(mut self) {
-        let spec = self.lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(String::new());
-        spec.lease_duration_seconds = Some(1);
-        match race("replace", self.election.api.replace(LEASE, &params(), &self.lease)).await {
+    pub async fn release(self) {
+        let nobody = LeaseSpec { holder_identity: Some(String::new()), lease_duration_seconds: Some(1), ..self.spec() };
+        match self.write(nobody).await {
             Ok(Some(_)) => tracing::info!("the Lease is released"),
             // Whoever holds it now needs no release.
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the Lease is not released: the next leader waits until it expires"),
         }
+    }
+}
+
+impl Term<'_> {
+    fn spec(&self) -> LeaseSpec {
+        self.lease.spec.clone().unwrap_or_default()
+    }
+
+    /// Writes the Lease. Where it is another than it was, and still ours, it is written once more: a renewal of ours came to nothing that we heard
+    /// of, because its answer was lost or because we were told to stop in its midst; or somebody gave it a label. `None`: it is somebody else's.
+    async fn write(&self, spec: LeaseSpec) -> Result<Option<Lease>, ApiError> {
+        let api = &self.election.api;
+        let mut lease = Lease { spec: Some(spec), ..self.lease.clone() };
+        if let Some(written) = race("replace", api.replace(LEASE, &params(), &lease)).await? {
+            return Ok(Some(written));
+        }
+        let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        let ours = |lease: &Lease| holder(lease).as_ref() == Some(&self.election.identity);
+        let Some(current) = bounded("get", api.get_opt(LEASE)).await?.filter(ours) else { return Ok(None) };
+        lease.metadata = current.metadata;
+        bounded("replace", api.replace(LEASE, &params(), &lease)).await.map(Some)
     }
 }
 

@@ -39,6 +39,8 @@ async fn leaders_are_killed_in_the_middle_of_a_storm_and_the_next_one_goes_on_wi
     let world = World::new("leading").await;
     let mut replicas = Replicas::start(&world, &[]).await;
     let (mut killed, mut stopped) = (Vec::new(), Vec::new());
+    let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
+    let holder = async || leases.get("stormfold").await.unwrap().spec.unwrap().holder_identity;
     for round in 0..takeovers() {
         let leader = replicas.take_leader().await;
         // Half of it comes before the end of this leader, half of it after: nothing waits for the other.
@@ -51,7 +53,9 @@ async fn leaders_are_killed_in_the_middle_of_a_storm_and_the_next_one_goes_on_wi
         if by_kill {
             leader.sigkill();
         } else {
+            let before = holder().await;
             assert!(leader.sigterm().success());
+            assert_ne!(holder().await, before, "told to stop, it has given its Lease back when it ends");
         }
         for n in middle..end {
             world.create(&firing("Led", n)).await;

@@ -47,6 +47,8 @@ async fn a_server_that_begins_to_evict_is_refused_until_it_is_mended() {
     for _ in 0..3 {
         let error = world.write().await.unwrap_err();
         assert!(matches!(&error, LedgerError::Refused(words) if words.contains("allkeys-lru")), "{error}");
+        // What the alert of evictions looks at is there while it happens.
+        assert_eq!(gauges(&world)["stormfold_ledger_server_evicted_keys"], 0.0);
     }
     server.command("CONFIG SET maxmemory-policy noeviction").unwrap();
     until(async || world.write().await).await;

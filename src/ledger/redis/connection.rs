@@ -108,6 +108,7 @@ impl Connection {
         let replies = self.call(LedgerOperation::Check, &question, false).await?;
         let info = Info::parse(&read::<String>(&replies.into_iter().collect::<Result<Vec<_>, _>>()?, 0)?);
         let live = self.live().await?;
+        self.metrics.ledger.server.evicted(info.number("evicted_keys"));
         if let Err(error) = info.verdict() {
             self.lose(&live, &error).await;
             return Err(error);
@@ -285,6 +286,7 @@ impl Connection {
         let config = config.map(|values| Config::of(&values));
         let info = replies.pop().unwrap_or(Value::Nil).extract_error().map_err(understood)?;
         let info = Info::parse(&read::<String>(&[info], 0)?);
+        self.metrics.ledger.server.evicted(info.number("evicted_keys"));
         // Before the scripts: why this server takes none.
         info.verdict()?;
         for reply in replies {
