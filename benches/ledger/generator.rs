@@ -10,8 +10,9 @@ use stormfold::storm::{
     StormKey,
 };
 
-/// The second of the first occurrence of every storm, and its epoch.
-pub const START: Epoch = 1_795_000_000;
+/// The second of the first occurrence of every storm, and its epoch. In 2033: keys that expire some hours after it must not do so while they are measured;
+/// and with as many bits as an epoch of today.
+pub const START: Epoch = 2_000_000_000;
 /// What all storms are about.
 pub const PATTERN: &str = "HighCPUUsage in prod-payments";
 /// How many resources repeat, where they do.
