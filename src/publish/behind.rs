@@ -23,15 +23,29 @@ struct Seen {
     behind_since: Option<u64>,
 }
 
-/// What to do with a storm.
+/// Whether all Signals were read since something was found of a storm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lag {
     /// The ledger has what it had, or what there is: all Signals were read since.
     None,
-    /// Seen first now: all Signals must be read again.
+    /// Found now: all Signals must be read again.
     New,
     /// They are being read.
     Waiting,
+}
+
+impl Lag {
+    /// `found`: how many lists of Signals were complete when it was found; `lists`: how many are now.
+    pub(super) fn since(found: &mut Option<u64>, lists: u64) -> Self {
+        match *found {
+            None => {
+                *found = Some(lists);
+                Self::New
+            }
+            Some(since) if since == lists => Self::Waiting,
+            Some(_) => Self::None,
+        }
+    }
 }
 
 impl Behind {
@@ -41,17 +55,11 @@ impl Behind {
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
         let mut map = self.lock();
         let seen = map.entry(id).or_insert(Seen { alerts, behind_since: None });
-        match seen.behind_since {
-            None if alerts < seen.alerts => {
-                seen.behind_since = Some(lists);
-                Lag::New
-            }
-            Some(since) if alerts < seen.alerts && since == lists => Lag::Waiting,
-            None | Some(_) => {
-                *seen = Seen { alerts, behind_since: None };
-                Lag::None
-            }
+        let lag = if alerts < seen.alerts { Lag::since(&mut seen.behind_since, lists) } else { Lag::None };
+        if lag == Lag::None {
+            *seen = Seen { alerts, behind_since: None };
         }
+        lag
     }
 
     /// The storm is over.

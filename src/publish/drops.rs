@@ -6,37 +6,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::behind::Lag;
 use crate::storm::StormId;
 
 /// How many lists of Signals were complete when each storm was found.
 #[derive(Default)]
-pub struct Drops(Mutex<HashMap<StormId, u64>>);
-
-/// Whether a storm may be dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum May {
-    /// All Signals were read since it was found.
-    Drop,
-    /// It is found now: all Signals must be read.
-    Read,
-    /// They are being read.
-    Wait,
-}
+pub struct Drops(Mutex<HashMap<StormId, Option<u64>>>);
 
 impl Drops {
-    /// `lists`: how many lists of Signals were complete; `None` while one is being read, which may have begun before the end of the storm was
-    /// known here, and says nothing.
-    pub(super) fn look(&self, id: StormId, lists: Option<u64>) -> May {
-        let Some(lists) = lists else { return May::Wait };
-        let mut found = self.lock();
-        match found.get(&id) {
-            None => {
-                found.insert(id, lists);
-                May::Read
-            }
-            Some(since) if *since == lists => May::Wait,
-            Some(_) => May::Drop,
-        }
+    /// Whether all Signals were read since this storm was found; `lists`: how many lists of them were complete.
+    pub(super) fn look(&self, id: StormId, lists: u64) -> Lag {
+        Lag::since(self.lock().entry(id).or_default(), lists)
     }
 
     /// The storm is out of the ledger.
@@ -44,7 +24,7 @@ impl Drops {
         self.lock().remove(&id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StormId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StormId, Option<u64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::Receipts;
 use super::apply::Apply;
 use super::behind::{Behind, Lag};
-use super::drops::{Drops, May};
+use super::drops::Drops;
 use super::openings::Openings;
 use super::projections::{Projections, is_asked, is_open, storm_id};
 use super::queue::Requests;
@@ -212,22 +212,23 @@ impl Publisher {
     /// Whether the ledger must be told everything again before this storm goes on. The end of the list asks for every open storm.
     fn is_behind(&self, id: StormId, snapshot: &Snapshot) -> bool {
         let Some(lists) = *self.listed.borrow() else { return false };
-        let lag = self.behind.look(id, snapshot, lists);
+        self.reads_again(id, self.behind.look(id, snapshot, lists), "the ledger knows less of it than it did")
+    }
+
+    /// Whether the ledger was told what a storm holds that is over in the cluster. A list that is being read may have begun before its end was
+    /// known here, and says nothing.
+    fn may_drop(&self, id: StormId) -> bool {
+        let Some(lists) = *self.listed.borrow() else { return false };
+        !self.reads_again(id, self.drops.look(id, lists), "it is over in the cluster and open in the ledger")
+    }
+
+    /// Whether all Signals must be read before this storm goes on. Asks for them once.
+    fn reads_again(&self, id: StormId, lag: Lag, why: &str) -> bool {
         if lag == Lag::New {
-            tracing::warn!(storm = ?id, "the ledger knows less of a storm than it did: all Signals are read again");
+            tracing::warn!(storm = ?id, why, "a storm waits until all Signals are read again");
             self.rewatch.notify_one();
         }
         lag != Lag::None
-    }
-
-    /// Whether the ledger was told what a storm holds that is over in the cluster.
-    fn may_drop(&self, id: StormId) -> bool {
-        let may = self.drops.look(id, *self.listed.borrow());
-        if may == May::Read {
-            tracing::warn!(storm = ?id, "a storm is over in the cluster and open in the ledger: all Signals are read again before it is dropped");
-            self.rewatch.notify_one();
-        }
-        may == May::Drop
     }
 
     /// What the cluster shows of this storm. `None`: its predecessor's end is not written yet, and comes first.

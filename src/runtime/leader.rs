@@ -191,9 +191,7 @@ impl Term<'_> {
             Err(error) => tracing::warn!(%error, "the Lease is not released: the next leader waits until it expires"),
         }
     }
-}
 
-impl Term<'_> {
     fn spec(&self) -> LeaseSpec {
         self.lease.spec.clone().unwrap_or_default()
     }
@@ -206,8 +204,9 @@ impl Term<'_> {
         if let Some(written) = race("replace", api.replace(LEASE, &params(), &lease)).await? {
             return Ok(Some(written));
         }
-        let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-        let ours = |lease: &Lease| holder(lease).as_ref() == Some(&self.election.identity);
+        let ours = |lease: &Lease| {
+            lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.election.identity)
+        };
         let Some(current) = bounded("get", api.get_opt(LEASE)).await?.filter(ours) else { return Ok(None) };
         lease.metadata = current.metadata;
         bounded("replace", api.replace(LEASE, &params(), &lease)).await.map(Some)

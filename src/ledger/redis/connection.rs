@@ -108,8 +108,7 @@ impl Connection {
         let replies = self.call(LedgerOperation::Check, &question, false).await?;
         let info = Info::parse(&read::<String>(&replies.into_iter().collect::<Result<Vec<_>, _>>()?, 0)?);
         let live = self.live().await?;
-        self.metrics.ledger.server.evicted(info.number("evicted_keys"));
-        if let Err(error) = info.verdict() {
+        if let Err(error) = self.judge(&info) {
             self.lose(&live, &error).await;
             return Err(error);
         }
@@ -119,6 +118,12 @@ impl Connection {
             return Ok((info, self.live().await?.config));
         }
         Ok((info, live.config))
+    }
+
+    /// Whether the server may be used. What it has thrown away is told either way.
+    fn judge(&self, info: &Info) -> Result<(), LedgerError> {
+        self.metrics.ledger.server.evicted(info.number("evicted_keys"));
+        info.verdict()
     }
 
     async fn call(
@@ -286,9 +291,8 @@ impl Connection {
         let config = config.map(|values| Config::of(&values));
         let info = replies.pop().unwrap_or(Value::Nil).extract_error().map_err(understood)?;
         let info = Info::parse(&read::<String>(&[info], 0)?);
-        self.metrics.ledger.server.evicted(info.number("evicted_keys"));
         // Before the scripts: why this server takes none.
-        info.verdict()?;
+        self.judge(&info)?;
         for reply in replies {
             reply.extract_error().map_err(understood)?;
         }
