@@ -10,6 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::PostParams;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::operator::{Operator, metric};
 use super::replicas::{LEASE, Replicas};
@@ -39,8 +40,6 @@ async fn leaders_are_killed_in_the_middle_of_a_storm_and_the_next_one_goes_on_wi
     let world = World::new("leading").await;
     let mut replicas = Replicas::start(&world, &[]).await;
     let (mut killed, mut stopped) = (Vec::new(), Vec::new());
-    let leases: Api<Lease> = Api::namespaced(world.client.clone(), &world.namespace);
-    let holder = async || leases.get("stormfold").await.unwrap().spec.unwrap().holder_identity;
     for round in 0..takeovers() {
         let leader = replicas.take_leader().await;
         // Half of it comes before the end of this leader, half of it after: nothing waits for the other.
@@ -53,9 +52,9 @@ async fn leaders_are_killed_in_the_middle_of_a_storm_and_the_next_one_goes_on_wi
         if by_kill {
             leader.sigkill();
         } else {
-            let before = holder().await;
+            let before = holder(&world).await;
             assert!(leader.sigterm().success());
-            assert_ne!(holder().await, before, "told to stop, it has given its Lease back when it ends");
+            assert_ne!(holder(&world).await, before, "told to stop, it has given its Lease back when it ends");
         }
         for n in middle..end {
             world.create(&firing("Led", n)).await;
@@ -100,19 +99,18 @@ fn observe(replica: &Operator, writing: &Arc<Mutex<BTreeMap<u32, Writing>>>) -> 
     })
 }
 
-/// One Signal every 25 ms until the task is aborted; what it has written so far is in the number.
-fn load(world: &World) -> (JoinHandle<()>, Arc<Mutex<usize>>) {
-    let (signals, written) = (world.signals(), Arc::new(Mutex::new(0)));
-    let count = written.clone();
-    let task = tokio::spawn(async move {
-        loop {
-            let n = *count.lock().unwrap();
-            signals.create(&PostParams::default(), &firing("Twice", n)).await.expect("the API server takes the Signal");
-            *count.lock().unwrap() += 1;
-            tokio::time::sleep(Duration::from_millis(25)).await;
+/// One Signal every 25 ms until `stop`; gives how many. Each is taken by the API server before it ends: one on its way could come after it.
+fn load(world: &World, stop: CancellationToken) -> JoinHandle<usize> {
+    let signals = world.signals();
+    tokio::spawn(async move {
+        let mut written = 0;
+        while stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(25))).await.is_some() {
+            let signal = firing("Twice", written);
+            signals.create(&PostParams::default(), &signal).await.expect("the API server takes the Signal");
+            written += 1;
         }
-    });
-    (task, written)
+        written
+    })
 }
 
 async fn holder(world: &World) -> String {
@@ -133,7 +131,8 @@ async fn a_leader_that_sleeps_through_its_lease_is_never_a_second_writer_for_lon
         replica.ready().await;
         observe(replica, &writing);
     }
-    let (load, written) = load(&world);
+    let stop = CancellationToken::new();
+    let load = load(&world, stop.clone());
     world.one_storm("the first leader works", |storm| storm.alert_count > 20).await;
     let held = holder(&world).await;
     old.signal("STOP");
@@ -158,14 +157,14 @@ async fn a_leader_that_sleeps_through_its_lease_is_never_a_second_writer_for_lon
     };
     let overlap = woken.elapsed();
     assert_eq!(code, Some(1), "a lost Lease ends the process");
-    load.abort();
-    let _ = load.await;
-    // The Signal that was on its way when the load ended may be there, or not.
-    let written = *written.lock().unwrap();
+    stop.cancel();
+    let written = load.await.unwrap();
     let there = world.signals().list(&kube::api::ListParams::default()).await.unwrap().items.len();
-    assert!(there == written || there == written + 1, "{there} {written}");
-    let expected = i64::try_from(there).unwrap();
-    let object = world.one_storm("every Signal counts once", |storm| storm.alert_count == expected).await;
+    assert_eq!(there, written);
+    let expected = i64::try_from(written).unwrap();
+    let object = world
+        .one_storm(&format!("each of {expected} Signals counts once"), |storm| storm.alert_count == expected)
+        .await;
     assert_eq!(facts(&object).unwrap().firing_count, expected);
     assert!(facts(&object).unwrap().revision >= facts(&seen).unwrap().revision);
     let writing = writing.lock().unwrap().clone();
