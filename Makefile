@@ -73,8 +73,8 @@ replicas: nextest redis build ## Kill TAKEOVERS=100 leaders with either ledger, 
 	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading::/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
-	cargo fmt --check
-	cargo clippy --all-targets --quiet -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck (or brew install shellcheck)' >&2; exit 1; }
 	shellcheck $(SCRIPTS)
 
@@ -82,10 +82,10 @@ deny: cargo-deny ## Licences, sources and banned crates among the dependencies
 	cargo deny --log-level error check bans licenses sources
 
 fmt: ## Format the code
-	cargo fmt
+	cargo fmt --all
 
 crds: ## Write crds/ from the types
-	cargo run --quiet -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
+	cargo run --quiet --package stormfold -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
 
 manifests: ## Render manifests/install.yaml
 	@$$(hack/cluster/cluster kubectl) kustomize manifests/base > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml

@@ -4,7 +4,6 @@
 //! (ledger → `RemediationRequest`). `gateway` makes Signals of Alertmanager's webhooks. ARCHITECTURE.md has the map; `storm` has the meaning.
 
 pub mod admin;
-pub mod api;
 pub mod app;
 pub mod gateway;
 pub mod ingest;
@@ -15,5 +14,9 @@ pub mod publish;
 pub mod retention;
 pub mod runtime;
 pub mod settings;
-pub mod storm;
 pub mod telemetry;
+
+/// The custom resources: schemas, bounds, conditions, and what they say of a storm.
+pub use stormfold_api as api;
+/// What a storm is, and its rules.
+pub use stormfold_core::storm;

@@ -273,7 +273,7 @@ impl GroupKey {
             name: self.signal_name(&table, shared),
             own: api::SignalSpec {
                 name: self.name.clone(),
-                severity: self.severity.into(),
+                severity: self.severity,
                 namespace: Some(self.namespace.clone().unwrap_or_default()),
                 cluster: self.cluster.clone(),
                 source: None,

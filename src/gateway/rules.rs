@@ -14,7 +14,6 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::api;
 use crate::storm::{Resource, Severity};
 
 /// Labels that tell who was scraped, and never what is broken (case E6).
@@ -113,7 +112,7 @@ struct File {
     #[serde(default)]
     targets: Vec<FileTarget>,
     #[serde(default)]
-    severities: HashMap<String, api::Severity>,
+    severities: HashMap<String, Severity>,
     #[serde(default)]
     exporters: Vec<String>,
 }
@@ -178,7 +177,7 @@ impl Rules {
             targets.entry(label).or_insert((place, kind));
         }
         let mut severities: HashMap<_, _> = SEVERITIES.map(|(word, severity)| (word.to_owned(), severity)).into();
-        severities.extend(file.severities.into_iter().map(|(word, s)| (word.trim().to_lowercase(), s.into())));
+        severities.extend(file.severities.into_iter().map(|(word, s)| (word.trim().to_lowercase(), s)));
         let exporters = EXPORTERS.map(str::to_owned).into_iter().chain(file.exporters).collect();
         Self { targets, severities, exporters }
     }

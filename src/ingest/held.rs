@@ -81,7 +81,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storm::merge::tests::observation;
+    use crate::storm::fixtures::observation;
     use crate::storm::{Report, Severity};
 
     // A list that is read again may bring a Signal twice in one chunk, or once more: it waits once.

@@ -68,7 +68,7 @@ pub fn intake(
             occurrences: refused.count,
         });
     }
-    let severity = spec.severity.into();
+    let severity = spec.severity;
     let source = spec.source.as_ref().map(|source| source.kind.as_str());
     let policy = policies.of(&Subject { name: &spec.name, severity, source, namespace, labels: &spec.labels });
     let grouper = Grouper { signal, object_namespace: &reference.namespace, trouble: &trouble, policy };
@@ -133,7 +133,7 @@ impl Grouper<'_> {
             name: &spec.name,
             scope: if trouble.is_empty() { Scope::Cluster } else { Scope::Namespace(trouble) },
             cluster: spec.cluster.as_deref(),
-            severity: spec.severity.into(),
+            severity: spec.severity,
             source,
             labels: &spec.labels,
         };
@@ -147,7 +147,7 @@ impl Grouper<'_> {
             source_kind: source.map(str::to_owned),
             namespace: namespace.to_owned(),
             cluster: spec.cluster.clone(),
-            severity: spec.severity.into(),
+            severity: spec.severity,
             group_labels: group.labels,
             policy: policy.name.clone(),
         };

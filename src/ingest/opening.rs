@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use crate::ledger::Ledger;
 use crate::policies::Policies;
 use crate::publish::{Apply, Openings, Projections, is_asked, is_open, is_superseded};
-use crate::storm::holding::{HeldBack, Outcome, Predecessor, held_back};
+use crate::storm::holding::{HeldBack, Predecessor, held_back};
 use crate::storm::{Epoch, Opening, StormId, StormKey};
 
 use super::IngestError;
@@ -105,13 +105,7 @@ fn predecessor(object: &RemediationRequest, now: Timestamp) -> Option<Predecesso
     let status = object.status.as_ref()?;
     let remediation = status.remediation.as_ref()?;
     let closed = status.storm.as_ref().and_then(|storm| storm.closed_at.as_ref());
-    let outcome = match remediation.outcome? {
-        api::Outcome::Succeeded => Outcome::Succeeded,
-        api::Outcome::Failed => Outcome::Failed,
-        api::Outcome::NoActionNeeded => Outcome::NoActionNeeded,
-        api::Outcome::ManualRequired => Outcome::ManualRequired,
-        api::Outcome::Ineffective => Outcome::Ineffective,
-    };
+    let outcome = remediation.outcome?;
     let acknowledged = is_asked(object, api::ACKNOWLEDGED);
     let finished = remediation.finished_at.as_ref().map(|time| time.0);
     let closed = closed.map_or(now, |time| time.0);

@@ -338,7 +338,7 @@ impl Ledger for MemoryLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storm::merge::tests::observation;
+    use crate::storm::fixtures::observation;
     use crate::storm::{Report, Severity};
 
     // Invariant 15, here: one record per key, and nothing of a closed storm is left after the dedup horizon.

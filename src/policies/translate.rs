@@ -11,7 +11,7 @@ use crate::api::{self, Operator, StormPolicy};
 use crate::storm::grouping::{Attribute, UnknownAttribute};
 use crate::storm::matching::{Criteria, Requirement, Rule, Selector};
 use crate::storm::sample::MAX_AFFECTED;
-use crate::storm::{Cooldown, Policy, Severity};
+use crate::storm::{Cooldown, Policy};
 
 /// What is wrong with a policy that a CRD older than this operator let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +82,7 @@ fn criteria(matches: &api::PolicyMatch) -> Criteria {
     let set = |texts: &Vec<String>| texts.iter().cloned().collect::<BTreeSet<_>>();
     Criteria {
         names: matches.names.clone(),
-        severities: matches.severities.as_ref().map(|list| list.iter().copied().map(Severity::from).collect()),
+        severities: matches.severities.clone(),
         sources: matches.sources.as_ref().map(set),
         namespace: matches.namespace_selector.as_ref().map(selector),
         labels: matches.label_selector.as_ref().map(selector),

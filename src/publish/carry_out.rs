@@ -10,12 +10,11 @@ use super::apply::Created;
 use super::projections::storm_id;
 use super::reconcile::{Next, PublishError, Publisher, SHORTLY, Step, has_storm_condition};
 use super::render;
-use crate::api::RemediationRequest;
+use crate::api::{RemediationRequest, from_storm_metadata, opening_of};
 use crate::ledger::{Closing, Moment, Snapshot};
 use crate::metrics::{ApiWrite, WriteResult};
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView, WriteReason};
-use crate::storm::metadata::from_storm_metadata;
-use crate::storm::{Opening, StormId, StormMetadata};
+use crate::storm::{StormId, StormMetadata};
 
 impl Publisher {
     pub(super) async fn carry_out(
@@ -96,7 +95,7 @@ impl Publisher {
 
     async fn adopt(&self, id: StormId, now: Timestamp) -> Result<Step, PublishError> {
         let Some(object) = self.projections.get(id) else { return Ok(Step::Again) };
-        self.openings.offer(id, &Arc::new(Opening::of(&object)));
+        self.openings.offer(id, &Arc::new(opening_of(&object)));
         match self.ledger.open(id, &object.spec.pattern, now).await? {
             Some(epoch) if epoch == id.epoch => {
                 self.ledger.mark_published(id).await?;

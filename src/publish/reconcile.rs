@@ -13,7 +13,7 @@ use super::drops::Drops;
 use super::openings::Openings;
 use super::projections::{Projections, is_asked, is_open, storm_id};
 use super::queue::Requests;
-use crate::api::{CLOSE, HOLD_OPEN, RemediationRequest, STORM};
+use crate::api::{CLOSE, HOLD_OPEN, RemediationRequest, STORM, to_storm_metadata};
 use crate::ledger::{Ledger, LedgerError, Snapshot};
 use crate::metrics::{Loop, Metrics};
 use crate::policies::Policies;
@@ -22,7 +22,6 @@ use crate::runtime::error::{ApiError, Disposition};
 use crate::runtime::events::Events;
 use crate::runtime::link::Link;
 use crate::storm::decide::{Decision, DropReason, LedgerView, Projection, Wish, decide};
-use crate::storm::metadata::to_storm_metadata;
 use crate::storm::name::storm_name;
 use crate::storm::{Opening, Policy, StormId};
 

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::api::{
     CLOSED, REASON_BELOW_THRESHOLD, REASON_OPEN, REASON_THRESHOLD_REACHED, RemediationRequest, STORM, StormState,
-    StormStatus, condition, upsert_condition,
+    StormStatus, condition, storm_status, upsert_condition,
 };
 use crate::storm::decide::{CloseReason, is_storm};
-use crate::storm::metadata::{storm_status, whole_seconds};
+use crate::storm::metadata::whole_seconds;
 use crate::storm::{Policy, StormMetadata};
 
 /// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
@@ -27,7 +27,7 @@ pub fn status(
     let storm = StormStatus {
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
         closed_at: ending.map(|_| whole_seconds(now).into()),
-        close_reason: ending.map(Into::into),
+        close_reason: ending,
         ..storm_status(facts, revision)
     };
     // Only the conditions of ours: an apply owns what it lists.

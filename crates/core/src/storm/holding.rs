@@ -1,17 +1,23 @@
 //! When no storm may open although something fires: its Signals are held back, and told until when.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Policy;
 
-/// How the engine ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the outcomes of the API")]
+/// How a remediation ended.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum Outcome {
+    /// The cause is gone.
     Succeeded,
+    /// It was tried and did not work.
     Failed,
+    /// Nothing had to be done.
     NoActionNeeded,
+    /// A person has to look.
     ManualRequired,
+    /// It was done and did not help.
     Ineffective,
 }
 

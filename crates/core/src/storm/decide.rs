@@ -1,25 +1,26 @@
 //! The one place that says what happens next to a storm. Pure: the clock is an argument.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::metadata::StormMetadata;
 use super::{Epoch, Policy, Severity};
 
 /// Why a storm was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum CloseReason {
-    /// Nothing fires any more, and the settle delay is over.
+    /// Nothing fires any more, and nothing came back for the settle delay.
     Resolved,
     /// No Signal for the quiet period.
     Quiet,
-    /// Open for the maximum age.
+    /// Open for the maximum age; what comes next is a successor.
     MaxAge,
     /// The engine reported its outcome.
     RemediationFinished,
-    /// An older open object of the same key holds this storm.
+    /// An older open RemediationRequest of the same key holds this storm.
     Superseded,
-    /// Somebody asked for it.
+    /// Somebody set the annotation stormfold.dev/close.
     ByHand,
 }
 

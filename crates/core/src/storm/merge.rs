@@ -129,4 +129,4 @@ impl StormSets {
 pub struct StormMark(usize, usize, usize, Option<Extremes>);
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod conditions;
+pub mod conversions;
 #[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
 mod remediation_request;
 #[expect(unreachable_pub, reason = "KubeSchema derives through a private copy of each struct")]
@@ -16,20 +17,20 @@ pub use conditions::{
     REASON_INVALID, REASON_LABELS_MISSING, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED,
     REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
 };
+pub use conversions::{from_storm_metadata, opening_of, storm_status, to_storm_metadata};
 pub use remediation_request::{
-    CloseReason, OpeningSignal, Outcome, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
-    RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
+    OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec, RemediationRequestStatus,
+    RemediationStatus, StormState, StormStatus,
 };
 pub use signal::{Occurrence, OccurrenceState, OccurrenceSummary, Resource, Signal, SignalSpec, SignalStatus, Source};
 pub use storm_policy::{
     Cooldown, Operator, PolicyMatch, Requirement, Selector, StormPolicy, StormPolicySpec, StormPolicyStatus,
     StormThreshold,
 };
+pub use stormfold_core::storm::{CloseReason, Outcome, Severity};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// The API group of every resource of ours.
 pub const GROUP: &str = "stormfold.dev";
@@ -45,21 +46,6 @@ pub const HOLD_OPEN: &str = "stormfold.dev/hold-open";
 
 /// Annotation of a closed RemediationRequest: `true` lets a successor open before the cool-down is over.
 pub const ACKNOWLEDGED: &str = "stormfold.dev/acknowledged";
-
-/// How bad it is, as the alert's author says.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Somebody is woken.
-    Critical,
-    /// Broken, can wait for the morning.
-    Error,
-    /// May break.
-    #[default]
-    Warning,
-    /// For the record.
-    Info,
-}
 
 /// Every CRD of this operator, in the order in which `stormfold crds` prints them.
 pub fn crds() -> Vec<CustomResourceDefinition> {

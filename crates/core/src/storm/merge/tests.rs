@@ -1,46 +1,12 @@
 //! The join, against a model that remembers everything.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, SignalRef};
-
-pub(crate) fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity) -> Observation {
-    let opening = Opening {
-        object_namespace: "prod".into(),
-        pattern: "X in prod".into(),
-        signal_name: "X".into(),
-        source_kind: None,
-        namespace: "prod".into(),
-        cluster: None,
-        severity,
-        group_labels: std::collections::BTreeMap::new(),
-        policy: "default".into(),
-    };
-    Observation {
-        signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
-        key: opening.key(),
-        opening: Arc::new(opening),
-        severity,
-        resolvable: false,
-        incomplete: false,
-        first_seen: Timestamp::from_second(seconds.0).unwrap(),
-        last_seen: Timestamp::from_second(seconds.1).unwrap(),
-        reports,
-        refused: Refused::default(),
-        clamped: 0,
-        groupings: Vec::new(),
-        missing_labels: Vec::new(),
-        resource_version: None,
-        told: false,
-        dedup_horizon: DEDUP_HORIZON,
-        told_to_wait: None,
-        receipt: None,
-    }
-}
+use crate::storm::fixtures::observation;
+use crate::storm::{Observation, Report};
 
 fn report() -> impl Strategy<Value = Report> {
     (0..40i64, prop::bool::weighted(0.7), prop::option::of(0..15i64)).prop_map(|(uid, firing, resource)| Report {

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Severity;
+use super::{CloseReason, Outcome, Severity};
 
 /// What the storm is: written once, when it opens.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
@@ -178,23 +178,6 @@ pub enum StormState {
     Closed,
 }
 
-/// Why a storm was closed.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
-pub enum CloseReason {
-    /// Nothing fires any more, and nothing came back for the settle delay.
-    Resolved,
-    /// No Signal for the quiet period.
-    Quiet,
-    /// Open for the maximum age; what comes next is a successor.
-    MaxAge,
-    /// The engine reported its outcome.
-    RemediationFinished,
-    /// An older open RemediationRequest of the same key holds this storm.
-    Superseded,
-    /// Somebody set the annotation stormfold.dev/close.
-    ByHand,
-}
-
 /// What the remediation engine did.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -218,19 +201,4 @@ pub struct RemediationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::bounds::optional_time")]
     pub finished_at: Option<Time>,
-}
-
-/// How a remediation ended.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum Outcome {
-    /// The cause is gone.
-    Succeeded,
-    /// It was tried and did not work.
-    Failed,
-    /// Nothing had to be done.
-    NoActionNeeded,
-    /// A person has to look.
-    ManualRequired,
-    /// It was done and did not help.
-    Ineffective,
 }

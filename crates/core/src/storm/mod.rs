@@ -2,6 +2,8 @@
 
 pub mod decide;
 mod digest;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod grouping;
 pub mod holding;
 mod key;
@@ -16,8 +18,10 @@ pub mod resource;
 pub mod sample;
 mod severity;
 
+pub use decide::CloseReason;
 pub use digest::{Digest, DigestKey};
 pub use grouping::GroupBy;
+pub use holding::Outcome;
 pub use key::{Epoch, StormId, StormKey};
 pub use matching::PolicySet;
 pub use metadata::{Opening, StormMetadata};

@@ -1,0 +1,184 @@
+//! What the ledger keeps and what the object shows are the same facts: the translations between them.
+//!
+//! `to_storm_metadata(&from_storm_metadata(&m, &opening, …)) == Some(m)`, and `opening_of` gives the opening back.
+
+use std::collections::BTreeMap;
+
+use stormfold_core::storm::metadata::count;
+use stormfold_core::storm::name::{sanitize_label_value, storm_name};
+use stormfold_core::storm::{Epoch, Opening, StormMetadata};
+
+use crate::{
+    GROUP, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec, RemediationRequestStatus,
+    StormState, StormStatus,
+};
+
+/// The opening of a storm whose object is in the cluster.
+pub fn opening_of(object: &RemediationRequest) -> Opening {
+    let spec = &object.spec;
+    Opening {
+        object_namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        pattern: spec.pattern.clone(),
+        signal_name: spec.signal.name.clone(),
+        source_kind: spec.signal.source_kind.clone(),
+        namespace: spec.namespace.clone(),
+        cluster: spec.cluster.clone(),
+        severity: spec.severity,
+        group_labels: spec.group_labels.clone(),
+        policy: spec.policy_ref.name.clone(),
+    }
+}
+
+/// The object of a storm, whole: its spec from the opening, `status.storm` from the metadata, revision 1.
+pub fn from_storm_metadata(
+    metadata: &StormMetadata,
+    opening: &Opening,
+    epoch: Epoch,
+    previous: Option<String>,
+) -> RemediationRequest {
+    let spec = RemediationRequestSpec {
+        pattern: opening.pattern.clone(),
+        storm_key: opening.key().to_hex(),
+        epoch,
+        signal: OpeningSignal { name: opening.signal_name.clone(), source_kind: opening.source_kind.clone() },
+        namespace: opening.namespace.clone(),
+        cluster: opening.cluster.clone(),
+        severity: opening.severity,
+        group_labels: opening.group_labels.clone(),
+        policy_ref: PolicyRef { name: opening.policy.clone() },
+        previous_ref: previous.map(|name| PreviousRef { name }),
+    };
+    let mut object = RemediationRequest::new(&storm_name(&opening.pattern, epoch), spec);
+    object.metadata.namespace = Some(opening.object_namespace.clone());
+    object.metadata.labels = Some(labels(opening));
+    object.status = Some(RemediationRequestStatus { storm: Some(storm_status(metadata, 1)), ..Default::default() });
+    object
+}
+
+/// Labels for people's selectors. Nothing of ours looks anything up by them: they are shortened (case C11).
+fn labels(opening: &Opening) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), "stormfold".to_owned()),
+        (format!("{GROUP}/signal"), sanitize_label_value(&opening.signal_name)),
+        (format!("{GROUP}/namespace"), sanitize_label_value(&opening.namespace)),
+    ]);
+    labels.retain(|_, value| !value.is_empty());
+    labels
+}
+
+/// `status.storm` of an open storm.
+pub fn storm_status(metadata: &StormMetadata, revision: i64) -> StormStatus {
+    StormStatus {
+        state: StormState::Open,
+        alert_count: count(metadata.alert_count),
+        firing_count: count(metadata.firing),
+        affected_count: count(metadata.affected_count),
+        affected_resources: metadata.affected_resources.clone(),
+        truncated: metadata.affected_count > metadata.affected_resources.len(),
+        incomplete: metadata.incomplete,
+        severity: metadata.severity,
+        first_seen: metadata.first_seen.into(),
+        last_seen: metadata.last_seen.into(),
+        revision,
+        closed_at: None,
+        close_reason: None,
+    }
+}
+
+/// The facts that an object shows; `None` while it has no `status.storm`.
+pub fn to_storm_metadata(object: &RemediationRequest) -> Option<StormMetadata> {
+    let storm = object.status.as_ref()?.storm.as_ref()?;
+    Some(StormMetadata {
+        pattern: object.spec.pattern.clone(),
+        alert_count: usize::try_from(storm.alert_count).unwrap_or_default(),
+        firing: usize::try_from(storm.firing_count).unwrap_or_default(),
+        affected_count: usize::try_from(storm.affected_count).unwrap_or_default(),
+        affected_resources: storm.affected_resources.clone(),
+        first_seen: storm.first_seen.0,
+        last_seen: storm.last_seen.0,
+        severity: storm.severity,
+        incomplete: storm.incomplete,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use stormfold_core::storm::Sample;
+    use stormfold_core::storm::sample::MAX_AFFECTED;
+
+    use super::*;
+    use crate::Severity;
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0..4_000_000_000i64).prop_map(|s| Timestamp::from_second(s).unwrap())
+    }
+
+    fn metadata() -> impl Strategy<Value = StormMetadata> {
+        let severity =
+            prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]);
+        let resources = prop::collection::btree_set("[A-Z][a-z]{1,8}/[a-z0-9]{1,10}", 0..20);
+        let flags = (severity, any::<bool>());
+        (1..100_000usize, 0..100_000usize, 0..1000usize, resources, time(), time(), flags).prop_map(
+            |(alerts, firing, more, resources, first_seen, last_seen, (severity, incomplete))| StormMetadata {
+                pattern: "X in prod".into(),
+                alert_count: alerts,
+                firing: firing.min(alerts),
+                affected_count: resources.len() + more,
+                affected_resources: Sample::of(MAX_AFFECTED, resources.iter().map(String::as_str)).texts(),
+                first_seen,
+                last_seen,
+                severity,
+                incomplete,
+            },
+        )
+    }
+
+    fn opening() -> Opening {
+        Opening {
+            object_namespace: "prod".into(),
+            pattern: "X in prod".into(),
+            signal_name: "X".into(),
+            source_kind: Some("probe".into()),
+            namespace: "prod".into(),
+            cluster: None,
+            severity: Severity::Warning,
+            group_labels: BTreeMap::from([("name".into(), "X".into())]),
+            policy: "default".into(),
+        }
+    }
+
+    proptest! {
+        // B6, B10, B11: the object is whole by construction, and nothing is lost on the way there and back.
+        #[test]
+        fn to_storm_metadata_is_the_inverse_of_from_storm_metadata(m in metadata(), epoch in 1i64..4_000_000_000) {
+            let object = from_storm_metadata(&m, &opening(), epoch, Some("before".into()));
+            prop_assert_eq!(to_storm_metadata(&object), Some(m));
+            prop_assert_eq!(opening_of(&object), opening());
+            let json = serde_json::to_value(&object).unwrap();
+            let back: RemediationRequest = serde_json::from_value(json).unwrap();
+            prop_assert_eq!(back, object);
+        }
+    }
+
+    // B1, B4, B5, B9: scope, name and severity of the opening stay what they were; the storm's severity is a fact apart.
+    #[test]
+    fn severity_and_scope_of_the_storm_do_not_follow_the_latest_signal() {
+        let m = StormMetadata {
+            pattern: "X in prod".into(),
+            alert_count: 2,
+            firing: 2,
+            affected_count: 0,
+            affected_resources: vec![],
+            first_seen: Timestamp::UNIX_EPOCH,
+            last_seen: Timestamp::UNIX_EPOCH,
+            severity: Severity::Critical,
+            incomplete: false,
+        };
+        let object = from_storm_metadata(&m, &opening(), 7, None);
+        assert_eq!(object.spec.severity, Severity::Warning);
+        assert_eq!(object.status.unwrap().storm.unwrap().severity, Severity::Critical);
+        assert_eq!((object.spec.namespace.as_str(), object.spec.signal.name.as_str()), ("prod", "X"));
+    }
+}

@@ -1,0 +1,5 @@
+//! What a storm is and what happens to it: rules and protocol without I/O.
+//!
+//! Nothing here knows a Kubernetes client, a Redis, a runtime or a clock: everything is a function of its arguments.
+
+pub mod storm;
