@@ -45,7 +45,7 @@ pub const CLOSE: &str = "stormfold.dev/close";
 pub const HOLD_OPEN: &str = "stormfold.dev/hold-open";
 
 /// Annotation of a closed RemediationRequest: `true` lets a successor open before the cool-down is over.
-pub const ACKNOWLEDGED: &str = "stormfold.dev/acknowledged";
+pub use stormfold_core::storm::ACKNOWLEDGED;
 
 /// Every CRD of this operator, in the order in which `stormfold crds` prints them.
 pub fn crds() -> Vec<CustomResourceDefinition> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::StormMetadata;
 use super::{Epoch, Policy, Severity};
+use crate::rules::{Rule, Rules};
 
 /// Why a storm was closed.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
@@ -25,7 +26,7 @@ pub enum CloseReason {
 }
 
 /// What the ledger knows of a storm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LedgerView {
     /// Signals of its key join it.
     Open {
@@ -73,7 +74,7 @@ pub enum Projection {
 }
 
 /// What a person asked of an open storm, by annotation of its object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wish {
     /// Nothing: the rules decide.
     #[default]
@@ -105,6 +106,12 @@ pub enum Decision {
     Drop(DropReason),
     /// Over: nothing is left to do.
     Settled,
+    /// Nothing before the list of all Signals is complete; its end asks again.
+    AwaitList,
+    /// Nothing before all Signals were read again, which is asked for now.
+    Resync(Doubt),
+    /// There is more to write, and one write a run is enough.
+    NextRun,
 }
 
 /// Why facts are written.
@@ -127,8 +134,84 @@ pub enum DropReason {
     Superseded,
 }
 
-/// What happens next to the storm that opened at `epoch`.
-pub fn decide(ledger: &LedgerView, projection: &Projection, policy: &Policy, epoch: Epoch, now: Timestamp) -> Decision {
+/// All that a decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What the ledger knows.
+    pub ledger: &'a LedgerView,
+    /// What the cluster shows.
+    pub projection: &'a Projection,
+    /// What the policy of the storm says now.
+    pub policy: &'a Policy,
+    /// When the storm opened.
+    pub epoch: Epoch,
+    /// The time.
+    pub now: Timestamp,
+    /// Whether the list of all Signals is complete. Before that the ledger may know less than the cluster shows, and silence means
+    /// nothing.
+    pub listed: bool,
+    /// Whether all Signals were read since the ledger was found to know less of the storm than it did; done if it never was.
+    pub behind: Reread,
+    /// Whether all Signals were read since the storm was found to be over in the cluster and open in the ledger.
+    pub over: Reread,
+    /// Whether this run has written facts.
+    pub wrote: bool,
+    /// The rules of the protocol.
+    pub rules: &'a Rules,
+}
+
+/// Why all Signals must be read before a storm goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// The ledger knows fewer alerts of the storm than it did.
+    LedgerBehind,
+    /// The storm is over in the cluster and open in the ledger.
+    ClosedInCluster,
+}
+
+/// Whether all Signals were read since something was found that asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reread {
+    /// Yes, or nothing was found.
+    Done,
+    /// They must be, and nobody has asked for it.
+    Needed,
+    /// They are being read, or will be.
+    UnderWay,
+}
+
+/// What happens next to a storm.
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    let Situation { projection, listed, behind, over, wrote, rules, .. } = *situation;
+    // A storm that is over in the cluster is not rebuilt.
+    if *projection != Projection::Closed || !rules.keep(Rule::ClosedAreNotRebuilt) {
+        match behind {
+            Reread::Done => {}
+            Reread::Needed => return Decision::Resync(Doubt::LedgerBehind),
+            Reread::UnderWay => return Decision::AwaitList,
+        }
+    }
+    let shown = matches!(projection, Projection::Open { metadata: Some(_), .. });
+    match decide_complete(situation) {
+        Decision::Close(_) if !listed && rules.keep(Rule::CloseAfterList) => Decision::AwaitList,
+        Decision::WriteClosed(..) if !listed && rules.keep(Rule::EndAfterList) => Decision::AwaitList,
+        // What the cluster shows stays as it is; only what it does not show yet is written.
+        Decision::Write(..) | Decision::Keep(_) if shown && !listed => Decision::AwaitList,
+        Decision::Drop(DropReason::ClosedInCluster) if rules.keep(Rule::DropAfterList) => match over {
+            // A list that is being read may have begun before the end was known here, and says nothing.
+            _ if !listed => Decision::AwaitList,
+            Reread::Needed => Decision::Resync(Doubt::ClosedInCluster),
+            Reread::UnderWay => Decision::AwaitList,
+            Reread::Done => Decision::Drop(DropReason::ClosedInCluster),
+        },
+        Decision::Write(..) if wrote => Decision::NextRun,
+        decision => decision,
+    }
+}
+
+/// What happens next when the ledger knows all there is.
+fn decide_complete(situation: &Situation<'_>) -> Decision {
+    let Situation { ledger, projection, policy, epoch, now, .. } = *situation;
     match (ledger, projection) {
         (
             LedgerView::Open { .. },

@@ -41,9 +41,9 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         groupings: Vec::new(),
         missing_labels: Vec::new(),
         resource_version: None,
-        told: false,
+        has_receipt: false,
         dedup_horizon: DEDUP_HORIZON,
-        told_to_wait: None,
+        pending_message: None,
         receipt: None,
     }
 }

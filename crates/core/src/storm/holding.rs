@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Policy;
 
 /// How a remediation ended.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum Outcome {
     /// The cause is gone.
     Succeeded,
@@ -22,7 +22,7 @@ pub enum Outcome {
 }
 
 /// The storm of a key that was closed last, when its engine reported an outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Predecessor {
     /// Name of its RemediationRequest.
     pub name: String,
@@ -44,11 +44,14 @@ impl Predecessor {
     }
 }
 
+/// The annotation by which a person acknowledges an outcome, which ends its cool-down.
+pub const ACKNOWLEDGED: &str = "stormfold.dev/acknowledged";
+
 /// How much the clock of an engine may be ahead.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why no storm may open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HeldBack {
     /// The policy of this name is suspended.
     Suspended(String),

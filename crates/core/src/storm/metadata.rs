@@ -9,7 +9,7 @@ use super::sample::MAX_AFFECTED;
 use super::{Sample, Severity, StormKey};
 
 /// What a storm has brought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StormMetadata {
     /// What is grouped; empty where a ledger cannot tell.
     pub pattern: String,
@@ -64,7 +64,7 @@ impl StormMetadata {
 }
 
 /// What a storm takes from the Signal that opens it. It does not follow later Signals (invariant 7).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Opening {
     /// Namespace of the Signal object, and so of the RemediationRequest.
     pub object_namespace: String,

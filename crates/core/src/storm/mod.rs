@@ -17,11 +17,12 @@ pub mod policy;
 pub mod resource;
 pub mod sample;
 mod severity;
+mod text;
 
 pub use decide::CloseReason;
 pub use digest::{Digest, DigestKey};
 pub use grouping::GroupBy;
-pub use holding::Outcome;
+pub use holding::{ACKNOWLEDGED, Outcome};
 pub use key::{Epoch, StormId, StormKey};
 pub use matching::PolicySet;
 pub use metadata::{Opening, StormMetadata};
@@ -30,3 +31,4 @@ pub use policy::{Cooldown, DEDUP_HORIZON, Policy};
 pub use resource::Resource;
 pub use sample::Sample;
 pub use severity::Severity;
+pub use text::cut;

@@ -21,7 +21,7 @@ pub struct SignalRef {
 }
 
 /// A Signal that passed intake.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observation {
     /// The Signal.
     pub signal: Arc<SignalRef>,
@@ -53,11 +53,11 @@ pub struct Observation {
     /// The version of the object that was read.
     pub resource_version: Option<String>,
     /// Whether it has a receipt.
-    pub told: bool,
+    pub has_receipt: bool,
     /// How long at least its storm is remembered once it is closed.
     pub dedup_horizon: SignedDuration,
-    /// What it was told while it waits for a storm that may not open yet.
-    pub told_to_wait: Option<String>,
+    /// What its condition `Accepted` says while it waits for a storm that may not open yet.
+    pub pending_message: Option<String>,
     /// The storm that its receipt names.
     pub receipt: Option<String>,
 }
@@ -86,7 +86,7 @@ pub fn rescope(reports: &mut [Report], from: &str, to: &str) {
 }
 
 /// The part of a Signal that was refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Refused {
     /// How many occurrences.
     pub count: usize,
@@ -95,7 +95,7 @@ pub struct Refused {
 }
 
 /// One occurrence, as the ledger sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// Digest of the occurrence's identity.
     pub uid: Digest,
@@ -106,7 +106,7 @@ pub struct Report {
 }
 
 /// A permanent fault of the input: one condition, one Event, one count; never a retry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejection {
     /// The reason of the condition `Accepted`: one word, from a closed list.
     pub reason: &'static str,

@@ -1,10 +1,35 @@
 //! Every timing rule and every meeting of ledger and cluster, with a clock that is an argument.
 
+use std::sync::LazyLock;
+
 use rstest::rstest;
 
 use super::*;
+
 /// The storm of these tests opened here.
 const OPENED: Epoch = 1_800_000_000;
+
+/// What happens next when all Signals were read and nothing was written in this run.
+fn decided(ledger: &LedgerView, projection: &Projection, policy: &Policy, epoch: Epoch, now: Timestamp) -> Decision {
+    decide(&Situation { policy, epoch, now, ..situation(ledger, projection) })
+}
+
+fn situation<'a>(ledger: &'a LedgerView, projection: &'a Projection) -> Situation<'a> {
+    static POLICY: LazyLock<Policy> = LazyLock::new(Policy::default);
+    static RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
+    Situation {
+        ledger,
+        projection,
+        policy: &POLICY,
+        epoch: OPENED,
+        now: at(1),
+        listed: true,
+        behind: Reread::Done,
+        over: Reread::Done,
+        wrote: false,
+        rules: &RULES,
+    }
+}
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(OPENED + seconds).unwrap()
@@ -34,7 +59,7 @@ fn shown(metadata: Option<StormMetadata>) -> Projection {
 
 fn decide_both(facts: &StormMetadata, resolvable: bool, now: i64) -> Decision {
     let ledger = LedgerView::Open { metadata: Some(facts.clone()), resolvable, published: true };
-    decide(&ledger, &shown(Some(facts.clone())), &Policy::default(), OPENED, at(now))
+    decided(&ledger, &shown(Some(facts.clone())), &Policy::default(), OPENED, at(now))
 }
 
 // A16, A20, A21: a boundary belongs to the storm; strictly after it the storm ends.
@@ -93,7 +118,7 @@ fn a_storm_that_opens_with_old_news_is_quiet_from_its_opening() {
 fn the_threshold_is_reached_at_its_number(#[case] alerts: usize, #[case] resources: usize, #[case] reached: bool) {
     let facts = StormMetadata { affected_count: resources, ..facts(alerts, alerts, 0) };
     assert_eq!(is_storm(&facts, &Policy::default()), reached);
-    let decision = decide(&open(Some(facts.clone())), &shown(Some(facts.clone())), &Policy::default(), OPENED, at(1));
+    let decision = decided(&open(Some(facts.clone())), &shown(Some(facts.clone())), &Policy::default(), OPENED, at(1));
     let written = decision == Decision::Write(WriteReason::ThresholdReached, facts);
     assert_eq!(written, reached);
 }
@@ -104,9 +129,9 @@ fn the_first_signal_creates_and_then_writes() {
     let ledger = LedgerView::Open { metadata: Some(facts(1, 1, 0)), resolvable: false, published: false };
     let policy = Policy::default();
     let absent = Projection::Absent { superseded: false };
-    assert_eq!(decide(&ledger, &absent, &policy, OPENED, at(0)), Decision::Create);
+    assert_eq!(decided(&ledger, &absent, &policy, OPENED, at(0)), Decision::Create);
     let written = Decision::Write(WriteReason::Opened, facts(1, 1, 0));
-    assert_eq!(decide(&ledger, &shown(None), &policy, OPENED, at(0)), written);
+    assert_eq!(decided(&ledger, &shown(None), &policy, OPENED, at(0)), written);
 }
 
 // Invariant 3, D4: what the cluster shows is joined, never lowered.
@@ -114,9 +139,9 @@ fn the_first_signal_creates_and_then_writes() {
 fn a_ledger_that_knows_less_lowers_nothing() {
     let policy = Policy::default();
     let (less, more) = (facts(2, 2, 5), facts(7, 4, 30));
-    let decision = decide(&open(Some(less)), &shown(Some(more.clone())), &policy, OPENED, at(31));
+    let decision = decided(&open(Some(less)), &shown(Some(more.clone())), &policy, OPENED, at(31));
     assert!(matches!(decision, Decision::Keep(_)), "{decision:?}");
-    let Decision::Write(_, joined) = decide(&open(Some(facts(8, 8, 6))), &shown(Some(more)), &policy, OPENED, at(31))
+    let Decision::Write(_, joined) = decided(&open(Some(facts(8, 8, 6))), &shown(Some(more)), &policy, OPENED, at(31))
     else {
         panic!("a greater count is written")
     };
@@ -139,7 +164,7 @@ fn the_engines_outcome_ends_the_storm() {
 fn decide_with(finished: bool, wish: Wish, policy: &Policy, now: i64) -> Decision {
     let facts = facts(1, 1, 0);
     let shown = Projection::Open { metadata: Some(facts.clone()), is_storm: false, finished, wish, superseded: false };
-    decide(&open(Some(facts)), &shown, policy, OPENED, at(now))
+    decided(&open(Some(facts)), &shown, policy, OPENED, at(now))
 }
 
 #[test]
@@ -162,7 +187,7 @@ fn the_policy_says_how_many_resources_are_shown() {
     };
     for cap in [1, 100, 300] {
         let policy = Policy { affected_cap: cap, ..Policy::default() };
-        let decision = decide(&open(Some(many.clone())), &shown(None), &policy, OPENED, at(1));
+        let decision = decided(&open(Some(many.clone())), &shown(None), &policy, OPENED, at(1));
         let Decision::Write(WriteReason::Opened, facts) = decision else { panic!("{decision:?}") };
         assert_eq!((facts.affected_resources.len(), facts.affected_count, facts.alert_count), (cap, 300, 300));
     }
@@ -173,7 +198,7 @@ fn the_policy_says_how_many_resources_are_shown() {
 fn an_ending_that_is_due_comes_before_facts_that_are_new() {
     let now = 6 * 3600 + 1;
     let decision =
-        decide(&open(Some(facts(9, 9, now))), &shown(Some(facts(8, 8, now))), &Policy::default(), OPENED, at(now));
+        decided(&open(Some(facts(9, 9, now))), &shown(Some(facts(8, 8, now))), &Policy::default(), OPENED, at(now));
     assert_eq!(decision, Decision::Close(CloseReason::MaxAge));
 }
 
@@ -192,20 +217,20 @@ fn the_cluster_wins_over_the_ledger(
     #[case] projection: Projection,
     #[case] decision: Decision,
 ) {
-    assert_eq!(decide(&ledger, &projection, &Policy::default(), OPENED, at(1)), decision);
+    assert_eq!(decided(&ledger, &projection, &Policy::default(), OPENED, at(1)), decision);
 }
 
 #[test]
 fn a_storm_that_is_closed_in_the_ledger_is_written_whole_and_then_closed() {
     let policy = Policy::default();
     let closed = LedgerView::Closed { metadata: Some(facts(5, 5, 9)), reason: Some(CloseReason::MaxAge) };
-    let decision = decide(&closed, &shown(Some(facts(4, 4, 8))), &policy, OPENED, at(10));
+    let decision = decided(&closed, &shown(Some(facts(4, 4, 8))), &policy, OPENED, at(10));
     assert_eq!(decision, Decision::Write(WriteReason::Changed, facts(5, 5, 9)));
-    let decision = decide(&closed, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
+    let decision = decided(&closed, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
     assert_eq!(decision, Decision::WriteClosed(CloseReason::MaxAge, facts(5, 5, 9)));
     // Whoever meets it after a crash finishes the write, with what the object shows.
     let lost = LedgerView::Closed { metadata: None, reason: None };
-    let decision = decide(&lost, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
+    let decision = decided(&lost, &shown(Some(facts(5, 5, 9))), &policy, OPENED, at(10));
     assert_eq!(decision, Decision::WriteClosed(CloseReason::Quiet, facts(5, 5, 9)));
 }
 
@@ -213,6 +238,53 @@ fn a_storm_that_is_closed_in_the_ledger_is_written_whole_and_then_closed() {
 fn times_at_the_end_of_time_do_not_overflow() {
     let edited = StormMetadata { last_seen: Timestamp::MAX, ..facts(1, 1, 0) };
     let decision =
-        decide(&open(Some(edited.clone())), &shown(Some(edited)), &Policy::default(), i64::MAX, Timestamp::MAX);
+        decided(&open(Some(edited.clone())), &shown(Some(edited)), &Policy::default(), i64::MAX, Timestamp::MAX);
     assert!(matches!(decision, Decision::Keep(_)), "{decision:?}");
+}
+
+// While Signals are listed the ledger may know less than the cluster shows, and silence means nothing.
+#[test]
+fn nothing_that_is_shown_is_written_or_ended_before_all_signals_were_read() {
+    let (less, more) = (facts(2, 2, 0), facts(3, 3, 0));
+    let listing = |ledger: &LedgerView, projection: &Projection, now| {
+        decide(&Situation { listed: false, now: at(now), ..situation(ledger, projection) })
+    };
+    let closed = LedgerView::Closed { metadata: Some(less.clone()), reason: Some(CloseReason::Quiet) };
+    let over = shown(Some(less.clone()));
+    assert_eq!(listing(&open(Some(more.clone())), &over, 1), Decision::AwaitList, "facts");
+    assert_eq!(listing(&open(Some(less.clone())), &over, 1), Decision::AwaitList, "nothing new");
+    assert_eq!(listing(&open(Some(less.clone())), &over, 10_000), Decision::AwaitList, "an end");
+    assert_eq!(listing(&closed, &over, 1), Decision::AwaitList, "the write of an end");
+    assert_eq!(listing(&open(Some(less)), &Projection::Closed, 1), Decision::AwaitList, "a drop");
+    let first = listing(&open(Some(more.clone())), &shown(None), 1);
+    assert_eq!(first, Decision::Write(WriteReason::Opened, more), "what is not shown yet is written");
+}
+
+#[test]
+fn a_ledger_that_knows_less_than_it_did_is_told_again_first() {
+    let ledger = open(Some(facts(1, 1, 0)));
+    let behind = |behind, projection: &Projection| {
+        decide(&Situation { behind, over: Reread::Done, ..situation(&ledger, projection) })
+    };
+    let projection = shown(Some(facts(1, 1, 0)));
+    assert_eq!(behind(Reread::Needed, &projection), Decision::Resync(Doubt::LedgerBehind));
+    assert_eq!(behind(Reread::UnderWay, &projection), Decision::AwaitList);
+    assert_eq!(behind(Reread::Done, &projection), Decision::Keep(at(600)));
+    let over = behind(Reread::Needed, &Projection::Closed);
+    assert_eq!(over, Decision::Drop(DropReason::ClosedInCluster), "what is over is not rebuilt");
+}
+
+#[test]
+fn a_storm_that_is_over_in_the_cluster_is_dropped_after_all_signals_were_read() {
+    let ledger = open(Some(facts(1, 1, 0)));
+    let over = |over| decide(&Situation { over, ..situation(&ledger, &Projection::Closed) });
+    assert_eq!(over(Reread::Needed), Decision::Resync(Doubt::ClosedInCluster));
+    assert_eq!(over(Reread::UnderWay), Decision::AwaitList);
+    assert_eq!(over(Reread::Done), Decision::Drop(DropReason::ClosedInCluster));
+}
+
+#[test]
+fn facts_are_written_once_a_run() {
+    let (ledger, projection) = (open(Some(facts(2, 2, 0))), shown(Some(facts(1, 1, 0))));
+    assert_eq!(decide(&Situation { wrote: true, ..situation(&ledger, &projection) }), Decision::NextRun);
 }

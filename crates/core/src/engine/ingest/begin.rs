@@ -1,0 +1,116 @@
+//! Before all Signals are read: is the ledger there, and does it still know what it was told?
+
+use super::super::call::Task;
+use super::super::effect::{Delay, Effect, Fact, Gate, Part, Timer};
+use super::super::resync::ResyncReason;
+use super::{Ingest, LONGEST_WAIT, Phase};
+use crate::engine::Engine;
+use crate::ledger::{Begun, Durability, LedgerCall, LedgerError, LedgerReply};
+use crate::rules::Rule;
+
+impl Engine {
+    /// All Signals are read from here on. What was under way is let go: the list brings it again.
+    pub(super) fn begin(&mut self, reason: ResyncReason) {
+        self.resync.begin();
+        let Ingest { held_back, look_runs, .. } = std::mem::take(&mut self.ingest);
+        // What is held back has no receipt, and the list brings it; the timer finds nothing then.
+        drop(held_back);
+        self.ingest.look_runs = look_runs;
+        self.ingest.phase = Phase::Begin;
+        self.ingest.reason = Some(reason);
+        let of_ingest = |task: &Task| {
+            matches!(task, Task::Holder(_) | Task::Hold | Task::Merge | Task::Open(_) | Task::Dirty | Task::Begin)
+        };
+        self.calls.retain(|task, _| !of_ingest(task));
+        self.merges_are_over(of_ingest);
+        self.ask_ledger(Task::Begin, LedgerCall::Begin);
+    }
+
+    /// The ledger did not answer, and its back-off is over.
+    pub(in crate::engine) fn begin_again(&mut self) {
+        if self.ingest.phase == Phase::Begin && !self.calls.contains_key(&Task::Begin) {
+            self.ask_ledger(Task::Begin, LedgerCall::Begin);
+        }
+    }
+
+    pub(in crate::engine) fn begun(&mut self, reply: Result<LedgerReply, LedgerError>) {
+        // Whoever asked by now asked for the list that begins.
+        self.resync.begins_now();
+        let Begun { key, durability } = match reply {
+            Ok(LedgerReply::Begun(begun)) => begun,
+            Ok(_) => {
+                return self.not_begun(&LedgerError::Refused("it gave another answer than was asked for".to_owned()));
+            }
+            Err(error) => return self.not_begun(&error),
+        };
+        self.ingest.failures = 0;
+        self.tell_durability(durability);
+        if durability != Durability::Intact {
+            self.resync.suspect = true;
+            if self.settings.rules.keep(Rule::ReceiptsEndWithLedger) {
+                self.receipts.forget_unpublished();
+            }
+        }
+        self.ingest.phase = Phase::Read;
+        self.ingest.incomplete = self.settings.parts().collect();
+        if let Some(reason) = self.ingest.reason.take() {
+            self.fact(Fact::ListBegins(reason));
+        }
+        let groupings = self.store.open_groupings();
+        self.effect(Effect::ReadSignals { digests: key, groupings });
+    }
+
+    fn not_begun(&mut self, error: &LedgerError) {
+        self.ingest.failures = self.ingest.failures.saturating_add(1);
+        self.effect(Effect::Gate(Gate::Ledger, Some(error.to_string())));
+        let (part, disposition) = (Part::Ingest, error.disposition());
+        let message = format!("the Signals are not read before the ledger answers: {error}");
+        self.fact(Fact::Failed { part, disposition, object: None, message });
+        self.timer(Timer::Begin, Delay::Backoff { failures: self.ingest.failures, at_most: LONGEST_WAIT });
+    }
+
+    /// Says what became of the ledger, where it matters: in readiness, and on the storms that it is rebuilt for.
+    fn tell_durability(&mut self, durability: Durability) {
+        let open: Vec<_> = self.store.open_objects().cloned().collect();
+        let gate = match durability {
+            Durability::Lost if !open.is_empty() => "the ledger was empty: it is being rebuilt from the Signals",
+            Durability::Suspect => "the ledger was restarted: all Signals are being read again",
+            Durability::Intact | Durability::Lost => return self.effect(Effect::Gate(Gate::Ledger, None)),
+        };
+        self.effect(Effect::Gate(Gate::Ledger, Some(gate.to_owned())));
+        self.fact(Fact::LedgerBegun(durability, open));
+    }
+
+    /// All Signals were read since the ledger began.
+    pub(super) fn list_is_complete(&mut self) {
+        let waited = self.resync.complete();
+        for gate in [Gate::Signals, Gate::Ledger] {
+            self.effect(Effect::Gate(gate, None));
+        }
+        // Runs that waited for the list. A ledger that fell back may hold storms open that are over.
+        let all = std::mem::take(&mut self.resync.suspect) && self.settings.rules.keep(Rule::ClosedAreLookedAt);
+        let storms = if all { self.store.all() } else { self.store.open() };
+        storms.into_iter().chain(waited).for_each(|id| self.queue.request(id));
+        self.ask_ledger(Task::Dirty, LedgerCall::Dirty);
+    }
+
+    pub(in crate::engine) fn dirty_heard(&mut self, reply: Result<LedgerReply, LedgerError>) {
+        match reply {
+            Ok(LedgerReply::Dirty(dirty)) => dirty.into_iter().for_each(|id| self.queue.request(id)),
+            Ok(_) => {}
+            // The merges that made them dirty have asked for their runs, too.
+            Err(error) => {
+                let (part, disposition) = (Part::Ingest, error.disposition());
+                let message = format!("the dirty storms are not known: {error}");
+                self.fact(Fact::Failed { part, disposition, object: None, message });
+            }
+        }
+    }
+
+    /// Begins when the lists that come first are complete.
+    pub(super) fn lists_may_be_complete(&mut self) {
+        if self.ingest.phase == Phase::AwaitLists && self.listing.is_empty() && self.policies_listed {
+            self.begin(ResyncReason::Start);
+        }
+    }
+}

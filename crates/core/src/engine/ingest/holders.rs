@@ -1,0 +1,115 @@
+//! Who holds the occurrences of a Signal: nobody, a storm that takes more, or a closed storm, as its receipt says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::call::{ApiFault, ApiReply, Task};
+use super::IngestError;
+use super::merge::{Merging, Phase};
+use crate::engine::Engine;
+use crate::ledger::{Holding, LedgerCall, LedgerError, LedgerReply};
+use crate::storm::{Epoch, Observation, StormKey};
+
+/// Who holds the occurrences of a Signal.
+pub(super) enum Holder {
+    /// Nobody, or a storm that takes more.
+    Open,
+    /// A closed storm; its epoch, where that is still known.
+    Closed(Option<Epoch>),
+}
+
+impl Engine {
+    pub(super) fn holder(&self, observation: &Observation) -> Holder {
+        let Some(name) = &observation.receipt else { return Holder::Open };
+        match self.store.named(observation.key, name) {
+            Some(object) if object.is_open() || object.is_superseded() => Holder::Open,
+            Some(object) => Holder::Closed(Some(object.epoch())),
+            // Deleted by hand: what it held counts as handled (invariant 8).
+            None => Holder::Closed(None),
+        }
+    }
+
+    /// Storms that receipts name and the store does not know are looked up: the store may be older than the receipt.
+    pub(super) fn look_up_holders(&mut self, mut merging: Merging) {
+        let mut unknown = BTreeMap::new();
+        for observation in &merging.pending {
+            if observation.receipt.as_ref().is_some_and(|name| self.store.named(observation.key, name).is_none()) {
+                unknown.entry(observation.key).or_insert_with(|| observation.opening.clone());
+            }
+        }
+        if unknown.is_empty() {
+            return self.restore_dedup_from_receipts(merging);
+        }
+        merging.phase = Phase::LookUp(unknown.keys().copied().collect());
+        self.ingest.merging = Some(merging);
+        for (key, opening) in unknown {
+            self.find(Task::Holder(key), key, &opening);
+        }
+    }
+
+    pub(in crate::engine) fn holder_found(&mut self, key: StormKey, reply: Result<ApiReply, ApiFault>) {
+        let Some(mut merging) = self.ingest.merging.take() else { return };
+        match reply {
+            Ok(ApiReply::Found(found)) => found.into_iter().for_each(|object| self.store.put(object)),
+            Ok(_) => merging.failed = Some(IngestError::Unexpected),
+            Err(fault) => merging.failed = Some(fault.into()),
+        }
+        if let Phase::LookUp(missing) = &mut merging.phase {
+            missing.remove(&key);
+            if !missing.is_empty() {
+                self.ingest.merging = Some(merging);
+                return;
+            }
+        }
+        match merging.failed.take() {
+            Some(error) => self.merge_failed(merging, &error),
+            None => self.restore_dedup_from_receipts(merging),
+        }
+    }
+
+    /// Signals whose receipt names a storm that is over are remembered as held by it, and not merged.
+    fn restore_dedup_from_receipts(&mut self, mut merging: Merging) {
+        let is_held = |observation: &Observation| matches!(self.holder(observation), Holder::Closed(_));
+        let (held, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut merging.pending).into_iter().partition(is_held);
+        merging.pending = rest;
+        if held.is_empty() {
+            return self.join(merging);
+        }
+        let mut by_holder: BTreeMap<(StormKey, Option<Epoch>), Vec<&Observation>> = BTreeMap::new();
+        for observation in &held {
+            if let Holder::Closed(epoch) = self.holder(observation) {
+                by_holder.entry((observation.key, epoch)).or_default().push(observation);
+            }
+        }
+        let holdings = by_holder.into_iter().map(|((key, epoch), observations)| Holding {
+            key,
+            epoch,
+            uids: observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect(),
+            at: super::merge::dedup_window(observations.into_iter(), self.now),
+        });
+        let call = LedgerCall::Hold(holdings.collect());
+        merging.phase = Phase::Hold(held);
+        self.ingest.merging = Some(merging);
+        self.ask_ledger(Task::Hold, call);
+    }
+
+    pub(in crate::engine) fn held(&mut self, reply: Result<LedgerReply, LedgerError>) {
+        let Some(mut merging) = self.ingest.merging.take() else { return };
+        let Phase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
+        match reply {
+            Ok(_) => {
+                held.iter().for_each(|observation| self.count(observation, 0));
+                self.join(merging);
+            }
+            Err(error) => {
+                merging.pending.extend(held);
+                self.merge_failed(merging, &error.into());
+            }
+        }
+    }
+
+    /// The keys of these observations that have closed storms, which hold what their Signals' receipts say.
+    pub(super) fn keys_with_closed_storms(&self, observations: &[Observation]) -> BTreeSet<StormKey> {
+        let keys: BTreeSet<StormKey> = observations.iter().map(|observation| observation.key).collect();
+        keys.into_iter().filter(|key| self.store.has_closed(*key)).collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! Observations into the ledger, by key. What is done leaves the pending list; what fails stays in it and is merged again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::call::Task;
+use super::super::effect::{Delay, Effect, Fact, Gate, Part, Timer};
+use super::super::resync::ResyncReason;
+use super::open::OpeningKey;
+use super::{IngestError, LONGEST_WAIT};
+use crate::engine::Engine;
+use crate::ledger::{Batch, DedupWindow, LedgerCall, LedgerError, LedgerReply, Merge};
+use crate::rules::Rule;
+use crate::storm::{Observation, Opening, StormId, StormKey};
+
+/// Observations of one part of the watch that are being merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Merging {
+    pub(super) part: usize,
+    /// What is still to merge and not part of the call under way.
+    pub(super) pending: Vec<Observation>,
+    pub(super) phase: Phase,
+    /// What failed of the calls under way.
+    pub(super) failed: Option<IngestError>,
+    failures: u32,
+}
+
+/// What a merge waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    /// Nothing: a step of its own is under way.
+    #[default]
+    Step,
+    /// The objects of keys whose receipts name storms that the store does not know.
+    LookUp(BTreeSet<StormKey>),
+    /// The ledger remembers what closed storms hold of these.
+    Hold(Vec<Observation>),
+    /// The ledger merges these.
+    Merge(Arc<Vec<Batch>>),
+    /// Keys without an open storm: those that are under way, and those that wait for their turn.
+    Open(BTreeMap<StormKey, OpeningKey>, VecDeque<OpeningKey>),
+    /// A back-off.
+    Wait,
+}
+
+impl Merging {
+    pub(super) fn merges(&self, key: StormKey) -> bool {
+        matches!(&self.phase, Phase::Merge(batches) if batches.iter().any(|(of, _)| *of == key))
+    }
+
+    pub(super) fn opens_and_merges(&self, key: StormKey) -> bool {
+        matches!(&self.phase, Phase::Open(opening, _) if opening.get(&key).is_some_and(OpeningKey::merges))
+    }
+}
+
+impl Engine {
+    /// Merges these, and nothing else until they are merged: what is not read, the API server keeps.
+    pub(super) fn merge_all(&mut self, part: usize, observations: Vec<Observation>) {
+        if observations.is_empty() {
+            return;
+        }
+        self.burst_goes_on();
+        self.merge(Merging { part, pending: observations, ..Merging::default() });
+    }
+
+    /// Merges all that is pending.
+    pub(super) fn merge(&mut self, mut merging: Merging) {
+        merging.phase = Phase::Step;
+        if merging.pending.is_empty() {
+            self.effect(Effect::Gate(Gate::Merge, None));
+            return;
+        }
+        for observation in &mut merging.pending {
+            self.join_former_storm(observation);
+        }
+        self.look_up_holders(merging);
+    }
+
+    /// The back-off of a merge is over.
+    pub(in crate::engine) fn merge_again(&mut self) {
+        if let Some(merging) = self.ingest.merging.take_if(|merging| merging.phase == Phase::Wait) {
+            self.merge(merging);
+        }
+    }
+
+    /// A storm that was opened when the policy grouped otherwise takes its Signals in until it ends: a change of the grouping must
+    /// not make a second storm of what one holds.
+    fn join_former_storm(&self, observation: &mut Observation) {
+        let Some((current, former)) = observation.groupings.split_last() else { return };
+        let told = |opening: &&Arc<Opening>| {
+            observation.receipt.as_ref().is_some_and(|name| self.store.named(opening.key(), name).is_some())
+        };
+        let open = |opening: &&Arc<Opening>| {
+            let key = opening.key();
+            self.openings.has(key) || self.store.has_open(key)
+        };
+        let chosen =
+            observation.groupings.iter().find(told).or_else(|| former.iter().find(open)).unwrap_or(current).clone();
+        observation.regroup(chosen);
+    }
+
+    /// Merges what is pending into open storms. While a list is read, what closed storms may hold waits for its end: a repeat can
+    /// be listed before the Signal whose receipt says that a closed storm holds it.
+    pub(super) fn join(&mut self, mut merging: Merging) {
+        if self.is_listing(merging.part) && self.settings.rules.keep(Rule::JoinAfterList) {
+            let closed = self.keys_with_closed_storms(&merging.pending);
+            let waits = merging.pending.extract_if(.., |observation| closed.contains(&observation.key)).collect();
+            self.wait_for_list(merging.part, waits);
+        }
+        if merging.pending.is_empty() {
+            return self.merge(merging);
+        }
+        let mut groups: BTreeMap<StormKey, Vec<Observation>> = BTreeMap::new();
+        for observation in std::mem::take(&mut merging.pending) {
+            groups.entry(observation.key).or_default().push(observation);
+        }
+        let batches = Arc::new(groups.into_iter().collect::<Vec<Batch>>());
+        self.ask_ledger(Task::Merge, LedgerCall::Merge { batches: batches.clone(), now: self.now });
+        merging.phase = Phase::Merge(batches);
+        self.ingest.merging = Some(merging);
+    }
+
+    /// A merge has its answer. A storm that cannot be opened does not hold up what is merged already: merged again, it would be
+    /// told as known, and its storm be published late.
+    pub(in crate::engine) fn merged(&mut self, reply: Result<LedgerReply, LedgerError>) {
+        let Some(mut merging) = self.ingest.merging.take() else { return };
+        let Phase::Merge(batches) = std::mem::take(&mut merging.phase) else { return };
+        let batches = Arc::unwrap_or_clone(batches);
+        let merges = match reply {
+            Ok(LedgerReply::Merged(merges)) if merges.len() == batches.len() => merges,
+            reply => {
+                let error = reply.err().map_or(IngestError::Unexpected, IngestError::Ledger);
+                merging.pending.extend(batches.into_iter().flat_map(|(_, observations)| observations));
+                return self.merge_failed(merging, &error);
+            }
+        };
+        let mut to_open = VecDeque::new();
+        for ((key, observations), merge) in batches.into_iter().zip(merges) {
+            match merge {
+                Merge::Joined { .. } => self.joined(key, observations, merge),
+                // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
+                Merge::NotOpen { .. } if observations.iter().any(is_under_former_grouping) => {
+                    merging.pending.extend(observations.into_iter().map(as_grouped_now));
+                }
+                Merge::NotOpen { .. } if self.is_listing(merging.part) && !self.store.has_open(key) => {
+                    self.wait_for_list(merging.part, observations);
+                }
+                Merge::NotOpen { opens, last } => to_open.push_back(OpeningKey::new(key, observations, opens, last)),
+                Merge::Full { epoch, why } => self.full(&mut merging, StormId { key, epoch }, observations, why),
+            }
+        }
+        merging.phase = Phase::Open(BTreeMap::new(), to_open);
+        self.ingest.merging = Some(merging);
+        self.open_keys();
+    }
+
+    /// What has joined its storm is published: that is what makes room for the rest.
+    pub(super) fn full(&mut self, merging: &mut Merging, id: StormId, observations: Vec<Observation>, why: String) {
+        for observation in &observations {
+            self.openings.offer(id, &observation.opening);
+        }
+        self.queue.request(id);
+        merging.failed = Some(LedgerError::Full(why).into());
+        merging.pending.extend(observations);
+    }
+
+    /// All calls of a merge are answered: what is left is merged again, at once or after a back-off.
+    pub(super) fn merge_goes_on(&mut self, mut merging: Merging) {
+        match merging.failed.take() {
+            None => self.merge(merging),
+            Some(error) => self.merge_failed(merging, &error),
+        }
+    }
+
+    pub(super) fn merge_failed(&mut self, mut merging: Merging, error: &IngestError) {
+        let (part, disposition) = (Part::Ingest, error.disposition());
+        let message = format!("{} Signals are not merged yet, and are merged again: {error}", merging.pending.len());
+        self.fact(Fact::Failed { part, disposition, object: None, message });
+        self.effect(Effect::Gate(Gate::Merge, Some(format!("Signals wait: {error}"))));
+        if error.is_loss() {
+            return self.begin(ResyncReason::LedgerLost);
+        }
+        merging.failures = merging.failures.saturating_add(1);
+        let delay = Delay::Backoff { failures: merging.failures, at_most: LONGEST_WAIT };
+        merging.phase = Phase::Wait;
+        self.ingest.merging = Some(merging);
+        self.timer(Timer::Merge, delay);
+    }
+
+    pub(super) fn is_listing(&self, part: usize) -> bool {
+        self.ingest.incomplete.contains(&part)
+    }
+
+    fn wait_for_list(&mut self, part: usize, observations: Vec<Observation>) {
+        let waiting = self.ingest.waiting.entry(part).or_default();
+        waiting.extend(observations.into_iter().map(|observation| (observation.signal.clone(), observation)));
+    }
+
+    /// The merges under way whose Signals, of this key, are not owed their receipts yet.
+    pub(in crate::engine) fn merges_of(&self, key: StormKey) -> BTreeSet<Task> {
+        let merge = self.ingest.merges(key).then_some(Task::Merge);
+        merge.into_iter().chain(self.ingest.opens_and_merges(key).then_some(Task::Open(key))).collect()
+    }
+}
+
+/// Now, with the longest dedup horizon of these.
+pub(super) fn dedup_window<'a>(observations: impl Iterator<Item = &'a Observation>, now: Timestamp) -> DedupWindow {
+    let horizon = observations.map(|observation| observation.dedup_horizon).max();
+    horizon.map_or(now.into(), |horizon| DedupWindow { now, horizon })
+}
+
+fn as_grouped_now(mut observation: Observation) -> Observation {
+    let current = observation.groupings.pop();
+    observation.groupings.clear();
+    if let Some(current) = current {
+        observation.regroup(current);
+    }
+    observation
+}
+
+fn is_under_former_grouping(observation: &Observation) -> bool {
+    observation.groupings.last().is_some_and(|current| current.key() != observation.key)
+}

@@ -1,0 +1,119 @@
+//! Signals in: chunks of them are merged into the ledger, key by key. While the ledger does not answer, no further chunk is
+//! asked for: the API server is the buffer.
+
+mod begin;
+mod chunk;
+mod held_back;
+mod holders;
+mod merge;
+mod open;
+mod outcome;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::ApiFault;
+use super::resync::ResyncReason;
+use crate::disposition::Disposition;
+use crate::ledger::LedgerError;
+use crate::storm::{Observation, SignalRef, StormKey};
+use held_back::HeldBackSignals;
+use merge::Merging;
+
+/// The longest that a chunk waits before it is tried again. The API server and the ledger serve nobody else of ours meanwhile, so
+/// one try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Observations by Signal: a list that is begun again brings them again.
+pub(super) type BySignal = BTreeMap<Arc<SignalRef>, Observation>;
+
+/// Where ingest is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Ingest {
+    phase: Phase,
+    /// Why all Signals are read.
+    reason: Option<ResyncReason>,
+    /// Failures of the ledger to begin, in a row.
+    failures: u32,
+    /// Of the chunk under way, what is still to do.
+    work: VecDeque<Work>,
+    merging: Option<Merging>,
+    /// A chunk was asked for and has not come.
+    asked: bool,
+    /// Parts of the watch whose list is not complete.
+    incomplete: BTreeSet<usize>,
+    /// Observations that wait for the end of the list of their part. All Signals of a key are of one part.
+    waiting: BTreeMap<usize, BySignal>,
+    held_back: HeldBackSignals,
+    /// A timer runs for the next look at what is held back.
+    look_runs: bool,
+    /// It ran off.
+    look_due: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Phase {
+    /// The lists of RemediationRequests and policies come first.
+    #[default]
+    AwaitLists,
+    /// The ledger is asked whether it still knows what it was told.
+    Begin,
+    /// Signals are read.
+    Read,
+}
+
+/// Something to do, in the order in which the watch brought it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Work {
+    ListBegins(usize),
+    Merge(usize, Vec<Observation>),
+    ListEnds(usize),
+    /// What waited for the end of a list is merged.
+    ListIsMerged,
+}
+
+/// Why Signals could not be merged. They are kept, and merged again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+enum IngestError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Api(#[from] ApiFault),
+    #[error("the epochs of a storm key are used up: delete its RemediationRequests that lie in the future")]
+    NoEpoch,
+    #[error("an answer to another question came: a fault of the executor")]
+    Unexpected,
+}
+
+impl IngestError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Ledger(error) => error.disposition(),
+            Self::Api(fault) => fault.disposition,
+            Self::NoEpoch | Self::Unexpected => Disposition::Terminal,
+        }
+    }
+
+    /// Whether all Signals must be read again, with digests of the ledger's new key.
+    fn is_loss(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Lost(_)))
+    }
+}
+
+impl Ingest {
+    /// How many Signals are held back.
+    pub(super) fn held_back(&self) -> usize {
+        self.held_back.len()
+    }
+
+    /// Whether a merge is under way that has Signals of this key.
+    fn merges(&self, key: StormKey) -> bool {
+        self.merging.as_ref().is_some_and(|merging| merging.merges(key))
+    }
+
+    /// Whether the storm that a key has no open one of is being opened, and merged into.
+    fn opens_and_merges(&self, key: StormKey) -> bool {
+        self.merging.as_ref().is_some_and(|merging| merging.opens_and_merges(key))
+    }
+}

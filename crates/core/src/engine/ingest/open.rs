@@ -1,0 +1,285 @@
+//! Keys without an open storm in the ledger: one is adopted or opened, unless nothing fires anew or the policy holds it back.
+
+use std::sync::Arc;
+
+use super::super::call::{ApiReply, Reply, Task};
+use super::super::lineage::{Choice, choose, open_epoch, why_held_back};
+use super::IngestError;
+use super::holders::Holder;
+use super::merge::{Merging, Phase, dedup_window};
+use crate::engine::Engine;
+use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge};
+use crate::rules::Rule;
+use crate::storm::holding::HeldBack;
+use crate::storm::{Epoch, Observation, Opening, StormId, StormKey};
+
+/// Storms opened at once. Each asks the API server for a consistent list, and of those it answers one round in 100 ms: one after
+/// the other, 200 alert names would take 20 s. Each holds a connection of its own (HTTP/1.1).
+const OPENINGS: usize = 16;
+
+/// A key whose storm is being opened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OpeningKey {
+    batch: Arc<Vec<Batch>>,
+    key: StormKey,
+    /// For each observation whether it opens a storm.
+    opens: Vec<bool>,
+    /// The last storm that the ledger closed.
+    last: Option<Epoch>,
+    step: Step,
+}
+
+/// What the opening of a storm waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Step {
+    /// Its turn.
+    Turn,
+    /// The objects of the key, uncached.
+    Find(Arc<Opening>),
+    /// The ledger opens the storm of this epoch; the epochs that the cluster has.
+    Open(Arc<Opening>, Epoch, Vec<Epoch>),
+    /// The ledger is told that the object of this storm exists.
+    Mark(Arc<Opening>, Epoch),
+    /// The batch is merged into the storm.
+    Merge,
+    /// Nothing opens; ends without beginnings are remembered.
+    NoteResolved,
+}
+
+/// What became of a key.
+enum Outcome {
+    /// A call is under way.
+    Waits(OpeningKey),
+    /// All of it is done.
+    Done,
+    /// It may not open a storm.
+    HeldBack(HeldBack, Vec<Observation>),
+    /// It goes through the merge again: what a receipt names has changed since it was looked at.
+    Again(Vec<Observation>),
+    /// It failed.
+    Failed(IngestError, Vec<Observation>),
+    /// The ledger is full.
+    Full(StormId, Vec<Observation>, String),
+}
+
+impl OpeningKey {
+    pub(super) fn new(key: StormKey, observations: Vec<Observation>, opens: Vec<bool>, last: Option<Epoch>) -> Self {
+        Self { batch: Arc::new(vec![(key, observations)]), key, opens, last, step: Step::Turn }
+    }
+
+    pub(super) fn merges(&self) -> bool {
+        self.step == Step::Merge
+    }
+
+    fn observations(&self) -> &[Observation] {
+        self.batch.first().map_or(&[], |(_, observations)| observations)
+    }
+
+    fn into_observations(self) -> Vec<Observation> {
+        Arc::unwrap_or_clone(self.batch).into_iter().flat_map(|(_, observations)| observations).collect()
+    }
+}
+
+impl Engine {
+    /// Begins as many openings as may be under way at once.
+    pub(super) fn open_keys(&mut self) {
+        loop {
+            let Some(merging) = &mut self.ingest.merging else { return };
+            let Phase::Open(under_way, queue) = &mut merging.phase else { return };
+            if under_way.len() >= OPENINGS {
+                return;
+            }
+            let Some(opening) = queue.pop_front() else {
+                if under_way.is_empty()
+                    && let Some(merging) = self.ingest.merging.take()
+                {
+                    self.merge_goes_on(merging);
+                }
+                return;
+            };
+            let key = opening.key;
+            let outcome = self.open(opening);
+            self.opening_came_to(key, outcome);
+        }
+    }
+
+    /// The opening of a key has an answer.
+    pub(in crate::engine) fn open_heard(&mut self, key: StormKey, reply: Reply) {
+        let Some(Merging { phase: Phase::Open(under_way, _), .. }) = &mut self.ingest.merging else { return };
+        let Some(opening) = under_way.remove(&key) else { return };
+        let outcome = self.open_answered(opening, reply);
+        self.opening_came_to(key, outcome);
+        self.open_keys();
+    }
+
+    fn opening_came_to(&mut self, key: StormKey, outcome: Outcome) {
+        let Some(mut merging) = self.ingest.merging.take() else { return };
+        match outcome {
+            Outcome::Waits(opening) => {
+                if let Phase::Open(under_way, _) = &mut merging.phase {
+                    under_way.insert(key, opening);
+                }
+            }
+            Outcome::Done => {}
+            Outcome::HeldBack(why, observations) => self.hold_back(merging.part, key, why, observations),
+            Outcome::Again(observations) => merging.pending.extend(observations),
+            Outcome::Failed(error, observations) => {
+                merging.failed = Some(error);
+                merging.pending.extend(observations);
+            }
+            Outcome::Full(id, observations, why) => self.full(&mut merging, id, observations, why),
+        }
+        self.ingest.merging = Some(merging);
+    }
+
+    fn open(&mut self, mut opening: OpeningKey) -> Outcome {
+        let candidates = opening.observations().iter().zip(&opening.opens).filter(|(_, opens)| **opens);
+        let Some(first) = self.opening_signal(candidates.map(|(observation, _)| observation)) else {
+            return self.nothing_opens(opening);
+        };
+        let first = first.opening.clone();
+        let objects = self.store.of_key(opening.key);
+        if open_epoch(&objects, opening.last).is_none() && self.settings.rules.keep(Rule::OpenAfterLook) {
+            // What holds back by the store is looked at again each second: no call for each Signal that waits.
+            if let Some(why) = why_held_back(&objects, self.policies.named(&first.policy), self.now) {
+                return Outcome::HeldBack(why, opening.into_observations());
+            }
+            // The store may lag: nothing is opened on its word alone (case C10).
+            self.find(Task::Open(opening.key), opening.key, &first);
+            opening.step = Step::Find(first);
+            return Outcome::Waits(opening);
+        }
+        self.choose_epoch(opening, first)
+    }
+
+    fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> Outcome {
+        let objects = self.store.of_key(opening.key);
+        match choose(&objects, opening.last, self.policies.named(&first.policy), self.now) {
+            Choice::HeldBack(why) => Outcome::HeldBack(why, opening.into_observations()),
+            Choice::Adopt(epoch) | Choice::Open(epoch) => {
+                let there = objects.iter().map(|object| object.epoch()).collect();
+                self.open_in_ledger(opening, first, epoch, there)
+            }
+        }
+    }
+
+    fn open_in_ledger(
+        &mut self,
+        mut opening: OpeningKey,
+        first: Arc<Opening>,
+        epoch: Epoch,
+        there: Vec<Epoch>,
+    ) -> Outcome {
+        let id = StormId { key: opening.key, epoch };
+        let call = LedgerCall::Open { id, pattern: first.pattern.clone(), now: self.now };
+        self.ask_ledger(Task::Open(opening.key), call);
+        opening.step = Step::Open(first, epoch, there);
+        Outcome::Waits(opening)
+    }
+
+    fn open_answered(&mut self, mut opening: OpeningKey, reply: Reply) -> Outcome {
+        let step = std::mem::replace(&mut opening.step, Step::Turn);
+        let reply = match reply {
+            Reply::Api(Ok(ApiReply::Found(objects))) => {
+                objects.into_iter().for_each(|object| self.store.put(object));
+                return match step {
+                    Step::Find(first) => self.choose_epoch(opening, first),
+                    _ => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+                };
+            }
+            Reply::Api(Err(fault)) => return Outcome::Failed(fault.into(), opening.into_observations()),
+            Reply::Ledger(Err(error)) => return Outcome::Failed(error.into(), opening.into_observations()),
+            Reply::Api(Ok(_)) => return Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            Reply::Ledger(Ok(reply)) => reply,
+        };
+        match (step, reply) {
+            (Step::Open(first, _, there), LedgerReply::Opened(Some(open))) => {
+                if there.contains(&open) {
+                    // Its object is there: should it be missing later, somebody deleted it.
+                    let id = StormId { key: opening.key, epoch: open };
+                    self.ask_ledger(Task::Open(opening.key), LedgerCall::MarkPublished(id));
+                    opening.step = Step::Mark(first, open);
+                    return Outcome::Waits(opening);
+                }
+                self.opened(opening, &first, open)
+            }
+            // Closed in the ledger a moment ago.
+            (Step::Open(first, epoch, there), LedgerReply::Opened(None)) => match epoch.checked_add(1) {
+                Some(next) => self.open_in_ledger(opening, first, next, there),
+                None => Outcome::Failed(IngestError::NoEpoch, opening.into_observations()),
+            },
+            (Step::Mark(first, open), _) => self.opened(opening, &first, open),
+            (Step::Merge, LedgerReply::Merged(mut merges)) => self.opening_merged(opening, merges.pop()),
+            (Step::NoteResolved, _) => self.all_known(opening),
+            _ => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+        }
+    }
+
+    /// The ledger has an open storm of the key: the batch is merged into it. Not if a storm that one of its receipts names has
+    /// ended: then what it held is not for another one.
+    fn opened(&mut self, mut opening: OpeningKey, first: &Arc<Opening>, epoch: Epoch) -> Outcome {
+        self.openings.offer(StormId { key: opening.key, epoch }, first);
+        let ended = opening.observations().iter().any(|o| matches!(self.holder(o), Holder::Closed(_)));
+        if ended && self.settings.rules.keep(Rule::HoldersCheckedTwice) {
+            return Outcome::Again(opening.into_observations());
+        }
+        let call = LedgerCall::Merge { batches: opening.batch.clone(), now: self.now };
+        self.ask_ledger(Task::Open(opening.key), call);
+        opening.step = Step::Merge;
+        Outcome::Waits(opening)
+    }
+
+    fn opening_merged(&mut self, mut opening: OpeningKey, merge: Option<Merge>) -> Outcome {
+        match merge {
+            Some(joined @ Merge::Joined { .. }) => {
+                let key = opening.key;
+                self.joined(key, opening.into_observations(), joined);
+                Outcome::Done
+            }
+            // The storm has closed since: nothing counted, and the next epoch takes it.
+            Some(Merge::NotOpen { opens, last }) => {
+                (opening.opens, opening.last) = (opens, last);
+                self.open(opening)
+            }
+            Some(Merge::Full { epoch, why }) => {
+                let id = StormId { key: opening.key, epoch };
+                Outcome::Full(id, opening.into_observations(), why)
+            }
+            None => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+        }
+    }
+
+    /// Nothing in the batch fires anew.
+    fn nothing_opens(&mut self, mut opening: OpeningKey) -> Outcome {
+        let reports = opening.observations().iter().flat_map(|observation| &observation.reports);
+        let resolved: Vec<_> = reports.filter(|report| !report.firing).map(|report| report.uid).collect();
+        if resolved.is_empty() {
+            return self.all_known(opening);
+        }
+        let at = dedup_window(opening.observations().iter(), self.now);
+        let call = LedgerCall::NoteResolved { key: opening.key, uids: resolved, at };
+        self.ask_ledger(Task::Open(opening.key), call);
+        opening.step = Step::NoteResolved;
+        Outcome::Waits(opening)
+    }
+
+    fn all_known(&mut self, opening: OpeningKey) -> Outcome {
+        let last = opening.last;
+        for observation in opening.into_observations() {
+            let holds = observation.reports.iter().any(|report| report.firing);
+            self.known(&observation, last.filter(|_| holds));
+        }
+        Outcome::Done
+    }
+
+    /// The Signal that opens a storm: the earliest one, whatever the order of delivery, of those whose policy opens storms at all.
+    pub(super) fn opening_signal<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a Observation>,
+    ) -> Option<&'a Observation> {
+        candidates.min_by_key(|observation| {
+            let suspended = self.policies.named(&observation.opening.policy).suspended;
+            (suspended, observation.first_seen, observation.signal.clone())
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! What each Signal is told and how it counts, once it is merged.
+
+use super::super::effect::{Counted, Fact};
+use super::super::receipts::Receipt;
+use crate::engine::Engine;
+use crate::ledger::Merge;
+use crate::rules::Rule;
+use crate::storm::name::storm_name;
+use crate::storm::{Epoch, Observation, StormId, StormKey};
+
+impl Engine {
+    /// These observations joined the open storm of their key.
+    pub(super) fn joined(&mut self, key: StormKey, observations: Vec<Observation>, joined: Merge) {
+        let Merge::Joined { epoch, new, held, last } = joined else { return };
+        let id = StormId { key, epoch };
+        let mut receipts = Vec::with_capacity(observations.len());
+        for (index, (observation, new)) in observations.iter().zip(&new).enumerate() {
+            self.openings.offer(id, &observation.opening);
+            if !observation.has_receipt {
+                self.fact(Fact::Matched(observation.opening.policy.clone()));
+            }
+            if held.get(index) == Some(&true) && self.settings.rules.keep(Rule::HeldNamesItsHolder) {
+                self.known(observation, last);
+                continue;
+            }
+            self.count(observation, *new);
+            let name = storm_name(&observation.opening.pattern, epoch);
+            if observation.receipt.as_deref() != Some(name.as_str()) {
+                receipts.push(Receipt::of(observation, Some(name), *new));
+            }
+        }
+        self.receipts.owe(id, receipts);
+        if !self.settings.rules.keep(Rule::ReceiptAfterPublish) {
+            self.receipts.claim(id);
+            self.receipts.release(id);
+        }
+        self.queue.request(id);
+    }
+
+    /// Nothing of this Signal joins a storm. `last`: of the storms that hold it, the last.
+    pub(super) fn known(&mut self, observation: &Observation, last: Option<Epoch>) {
+        self.count(observation, 0);
+        // Listed again, it has what it would be told.
+        if observation.has_receipt {
+            return;
+        }
+        let receipt = |name| Receipt::of(observation, name, 0);
+        match last {
+            Some(epoch) => {
+                let receipt = receipt(Some(storm_name(&observation.opening.pattern, epoch)));
+                if self.settings.rules.keep(Rule::EndAfterHeldReceipts) {
+                    self.receipts.write_for(StormId { key: observation.key, epoch }, receipt);
+                } else {
+                    self.receipts.write_now(receipt);
+                }
+            }
+            None => self.receipts.write_now(receipt(None)),
+        }
+    }
+
+    pub(super) fn count(&mut self, observation: &Observation, new: usize) {
+        self.fact(Fact::Counted(Counted {
+            new,
+            known: observation.reports.len() - new,
+            rejected: observation.refused.count,
+            clamped: observation.clamped,
+            lacks_labels: !observation.missing_labels.is_empty(),
+        }));
+    }
+}

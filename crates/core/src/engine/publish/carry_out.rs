@@ -1,0 +1,317 @@
+//! What a decision does: one function for each, no rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply, NewRequest, ObjectName, Reply, StatusApply, Task};
+use super::super::effect::{Fact, Next};
+use super::super::lineage::previous;
+use super::super::resync::ResyncReason;
+use super::run::{Turn, Turned};
+use super::{Applying, Phase, PublishError, Run, SHORTLY, What, Written};
+use crate::engine::Engine;
+use crate::ledger::{Closing, DedupWindow, LedgerCall, LedgerReply, Snapshot};
+use crate::rules::Rule;
+use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView};
+use crate::storm::{Policy, StormId, StormMetadata};
+
+impl Engine {
+    pub(super) fn carry_out(&mut self, id: StormId, run: Run, decision: Decision, snapshot: &Snapshot) -> Turned {
+        match decision {
+            Decision::Create => self.create(id, run, snapshot),
+            Decision::Adopt => self.adopt(id, run),
+            Decision::Write(reason, facts) => self.apply(id, run, facts, What::Facts(reason)),
+            Decision::Keep(until) => {
+                // Endings are due strictly after their time.
+                let delay = Duration::try_from(until.duration_since(self.now)).unwrap_or_default();
+                let phase = Phase::AckUnchanged(delay + Duration::from_millis(1));
+                self.ledger_then(id, run, phase, LedgerCall::Ack(id, snapshot.clone()))
+            }
+            Decision::Close(reason) => {
+                let at = self.dedup_window(id);
+                let call = LedgerCall::Close { id, snapshot: snapshot.clone(), reason, at };
+                self.ledger_then(id, run, Phase::Close(reason), call)
+            }
+            Decision::WriteClosed(reason, facts) => self.await_merges(id, run, reason, facts),
+            Decision::Forget => {
+                let call = LedgerCall::Forget(id, self.dedup_window(id));
+                self.ledger_then(id, run, Phase::Forget, call)
+            }
+            Decision::Drop(reason) => self.drop_storm(id, run, reason),
+            Decision::Settled => self.ledger_then(id, run, Phase::Settle, LedgerCall::Settle(id)),
+            Decision::NextRun => Ok(Turn::End(run, Next::After(Duration::ZERO))),
+            Decision::AwaitList => {
+                self.resync.wait(id);
+                Ok(Turn::End(run, Next::Done))
+            }
+            Decision::Resync(doubt) => {
+                self.resync.ask_for(id, doubt);
+                Ok(Turn::End(run, Next::Done))
+            }
+        }
+    }
+
+    /// What the calls of a decision answer.
+    pub(super) fn carried_out(&mut self, id: StormId, run: Run, reply: Reply) -> Turned {
+        match (run.phase.clone(), reply) {
+            (Phase::Create, Reply::Api(reply)) => self.created(id, run, reply),
+            (Phase::Apply(applying), Reply::Api(reply)) => self.applied(id, run, *applying, reply),
+            (Phase::Forget, Reply::Ledger(reply)) => {
+                // An error may have come after the effect, and the next run would find nothing left to forget.
+                if !matches!(reply, Ok(LedgerReply::Forgotten(false))) {
+                    // What came after the last publish was shown to nobody: its Signals, which have no receipt, are read again.
+                    self.receipts.abandon(id);
+                    self.resync.ask(ResyncReason::RequestDeleted);
+                }
+                reply?;
+                self.tell(id, Fact::Forgotten);
+                self.receipts.release(id);
+                Ok(self.settled(id, run))
+            }
+            (Phase::Drop, Reply::Ledger(reply)) => {
+                self.receipts.abandon(id);
+                if let Some(older) = self.store.older_open(id).map(|object| object.id) {
+                    self.queue.request(older);
+                }
+                // Also after an error, which may have come after the effect.
+                self.resync.ask(ResyncReason::StormDropped);
+                reply?;
+                Ok(Turn::Again(run))
+            }
+            (phase, Reply::Ledger(reply)) => {
+                let reply = reply?;
+                self.ledger_did(id, run, phase, &reply)
+            }
+            (_, Reply::Api(_)) => Err(PublishError::Unexpected),
+        }
+    }
+
+    fn ledger_did(&mut self, id: StormId, run: Run, phase: Phase, reply: &LedgerReply) -> Turned {
+        match (phase, reply) {
+            (Phase::DropWithNamespace, _) => {
+                self.receipts.abandon(id);
+                self.openings.remove(id);
+                Ok(Turn::End(run, Next::Done))
+            }
+            (Phase::Adopt, LedgerReply::Opened(open)) => self.adopted(id, run, *open),
+            (Phase::MarkAdopted, _) => {
+                self.tell(id, Fact::Adopted);
+                Ok(Turn::Again(run))
+            }
+            (Phase::MarkGone, _) => Ok(Turn::Again(run)),
+            (Phase::AckWritten(written), _) => self.published(id, run, *written),
+            (Phase::AckUnchanged(delay), _) => {
+                self.receipts.release(id);
+                Ok(Turn::End(run, Next::After(delay)))
+            }
+            (Phase::Close(reason), LedgerReply::Closing(Closing::Closed)) => {
+                self.tell(id, |name| Fact::ClosedInLedger(name, reason));
+                Ok(Turn::Again(run))
+            }
+            (Phase::Close(_), LedgerReply::Closing(Closing::Changed)) => {
+                Ok(Turn::End(run, Next::After(Duration::ZERO)))
+            }
+            (Phase::Settle, _) => {
+                let opened_anew =
+                    run.snapshot.as_ref().is_some_and(|snapshot| matches!(snapshot.view, LedgerView::Open { .. }));
+                if opened_anew { Ok(Turn::End(run, Next::Done)) } else { Ok(self.settled(id, run)) }
+            }
+            _ => Err(PublishError::Unexpected),
+        }
+    }
+
+    fn create(&mut self, id: StormId, run: Run, snapshot: &Snapshot) -> Turned {
+        let LedgerView::Open { metadata: Some(facts), .. } = &snapshot.view else { return Ok(Turn::Again(run)) };
+        let Some(opening) = self.openings.get(id).cloned() else {
+            self.resync.ask(ResyncReason::OpeningUnknown);
+            return Err(PublishError::OpeningUnknown);
+        };
+        let previous = previous(&self.store.of_key(id.key), id.epoch);
+        let object = NewRequest { id, opening, facts: facts.clone(), previous };
+        self.ask_api(Task::Run(id), ApiCall::Create(Box::new(object)));
+        Ok(Turn::Waits(Run { phase: Phase::Create, ..run }))
+    }
+
+    fn created(&mut self, id: StormId, run: Run, reply: Result<ApiReply, ApiFault>) -> Turned {
+        match reply {
+            Ok(ApiReply::Created(created)) => {
+                self.fact(Fact::Opened(Arc::new(created.clone())));
+                self.store.put(created);
+                Ok(Turn::Again(run))
+            }
+            Ok(ApiReply::Existed(existing)) if existing.id == id => {
+                self.store.put(existing);
+                Ok(Turn::Again(run))
+            }
+            Ok(ApiReply::Existed(existing)) => Err(PublishError::NameTaken(existing.name)),
+            Ok(ApiReply::NameTaken(name)) => Err(PublishError::NameTaken(name)),
+            Err(fault) if fault.kind == ApiFaultKind::NamespaceGone => {
+                self.tell(id, Fact::NamespaceGone);
+                self.ledger_then(id, run, Phase::DropWithNamespace, LedgerCall::DropStorm(id))
+            }
+            Err(fault) => Err(fault.into()),
+            Ok(_) => Err(PublishError::Unexpected),
+        }
+    }
+
+    fn adopt(&mut self, id: StormId, run: Run) -> Turned {
+        let Some(object) = self.store.get(id).cloned() else { return Ok(Turn::Again(run)) };
+        self.openings.offer(id, &object.opening);
+        let call = LedgerCall::Open { id, pattern: object.opening.pattern.clone(), now: self.now };
+        self.ledger_then(id, run, Phase::Adopt, call)
+    }
+
+    fn adopted(&mut self, id: StormId, run: Run, open: Option<i64>) -> Turned {
+        match open {
+            Some(epoch) if epoch == id.epoch => {
+                self.ledger_then(id, run, Phase::MarkAdopted, LedgerCall::MarkPublished(id))
+            }
+            // Another storm of this key is open in the ledger: whichever is younger will see that it is superseded.
+            Some(epoch) => {
+                self.queue.request(StormId { key: id.key, epoch });
+                Ok(Turn::End(run, Next::After(SHORTLY)))
+            }
+            None => Ok(Turn::Again(run)),
+        }
+    }
+
+    fn apply(&mut self, id: StormId, run: Run, facts: StormMetadata, what: What) -> Turned {
+        let Some(object) = self.store.get(id).cloned() else { return Ok(Turn::Again(run)) };
+        let ending = match what {
+            What::End(reason) => Some(reason),
+            What::Facts(_) => None,
+        };
+        let (policy, now) = (self.policy(id), self.now);
+        let apply = StatusApply { object: object.clone(), facts: facts.clone(), ending, policy, now };
+        self.ask_api(Task::Run(id), ApiCall::Apply(Box::new(apply)));
+        Ok(Turn::Waits(Run { phase: Phase::Apply(Box::new(Applying { object, facts, what })), ..run }))
+    }
+
+    fn applied(&mut self, id: StormId, run: Run, applying: Applying, reply: Result<ApiReply, ApiFault>) -> Turned {
+        let Applying { object: before, facts, what } = applying;
+        if Self::is_gone(&reply) {
+            self.store.remove(id);
+            // It was there: if the ledger did not know, it knows now, and a missing object means deleted by hand.
+            return self.ledger_then(id, run, Phase::MarkGone, LedgerCall::MarkPublished(id));
+        }
+        let ApiReply::Applied(written) = reply? else { return Err(PublishError::Unexpected) };
+        self.store.put(written.clone());
+        let object = Arc::new(written);
+        match what {
+            What::Facts(reason) => {
+                let Some(snapshot) = run.snapshot.clone() else { return Err(PublishError::Unexpected) };
+                let crossed = object.is_storm() && !before.is_storm();
+                let phase = Phase::AckWritten(Box::new(Written { object, facts, reason, crossed }));
+                self.ledger_then(id, run, phase, LedgerCall::Ack(id, snapshot))
+            }
+            What::End(reason) => {
+                self.fact(Fact::Closed(object, reason));
+                self.ledger_then(id, Run { snapshot: None, ..run }, Phase::Settle, LedgerCall::Settle(id))
+            }
+        }
+    }
+
+    /// What was written is acknowledged.
+    fn published(&mut self, id: StormId, run: Run, written: Written) -> Turned {
+        let Written { object, facts, reason, crossed } = written;
+        let since = run.snapshot.as_ref().and_then(|snapshot| snapshot.dirty_since);
+        let lag = since.map(|since| self.now.duration_since(since));
+        self.receipts.release(id);
+        if crossed {
+            self.fact(Fact::ThresholdReached(object.clone(), Box::new(facts)));
+        }
+        self.fact(Fact::Published { object, reason, lag });
+        Ok(Turn::Again(Run { wrote: true, ..run }))
+    }
+
+    /// An end must not pass a merge that is under way: its Signals are not owed their receipts yet.
+    fn await_merges(&mut self, id: StormId, run: Run, reason: CloseReason, facts: StormMetadata) -> Turned {
+        let merges = self.merges_of(id.key);
+        if merges.is_empty() || !self.settings.rules.keep(Rule::EndAfterMerges) {
+            return self.write_closed(id, run, reason, facts);
+        }
+        Ok(Turn::Waits(Run { phase: Phase::AwaitMerges(merges, reason, Box::new(facts)), ..run }))
+    }
+
+    /// These merges are over, and the receipts of their Signals are owed: runs that waited for them go on.
+    pub(in crate::engine) fn merges_are_over(&mut self, over: impl Fn(&Task) -> bool) {
+        let mut free = Vec::new();
+        for (id, run) in &mut self.runs {
+            if let Phase::AwaitMerges(merges, ..) = &mut run.phase {
+                merges.retain(|task| !over(task));
+                if merges.is_empty() {
+                    free.push(*id);
+                }
+            }
+        }
+        for id in free {
+            let Some(run) = self.runs.remove(&id) else { continue };
+            if let Phase::AwaitMerges(_, reason, facts) = run.phase.clone() {
+                let (retried, turned) = (run.retried, self.write_closed(id, run, reason, *facts));
+                self.turn(id, retried, turned);
+            }
+        }
+    }
+
+    fn write_closed(&mut self, id: StormId, run: Run, reason: CloseReason, facts: StormMetadata) -> Turned {
+        let view = run.snapshot.as_ref().map(|snapshot| &snapshot.view);
+        let known = matches!(view, Some(LedgerView::Closed { reason: Some(_), .. }));
+        // What has joined is shown by now, if it is known how the storm ended.
+        self.receipts.claim(id);
+        if known || !self.settings.rules.keep(Rule::UnknownEndsOweNothing) {
+            self.receipts.release(id);
+        } else {
+            self.drop_receipts(id);
+        }
+        if self.receipts.owed(id) > 0 {
+            self.receipts.hurry(id);
+            // A Signal without a receipt would open a successor after a restart: receipts come before the end.
+            return Ok(Turn::End(run, Next::After(SHORTLY)));
+        }
+        self.apply(id, run, facts, What::End(reason))
+    }
+
+    fn drop_storm(&mut self, id: StormId, run: Run, reason: DropReason) -> Turned {
+        self.tell(id, |name| Fact::Dropped(name, reason));
+        self.ledger_then(id, run, Phase::Drop, LedgerCall::DropStorm(id))
+    }
+
+    /// Nobody can say any more whether the storm had what these receipts are about. The ledger can: their Signals are read again.
+    fn drop_receipts(&mut self, id: StormId) {
+        if self.receipts.abandon(id) {
+            self.resync.ask(ResyncReason::ReceiptsDropped);
+        }
+    }
+
+    fn settled(&mut self, id: StormId, run: Run) -> Turn {
+        if self.settings.rules.keep(Rule::UnknownEndsOweNothing) {
+            self.drop_receipts(id);
+        } else {
+            self.receipts.release(id);
+        }
+        self.openings.remove(id);
+        self.resync.forget(id);
+        Turn::End(run, Next::Done)
+    }
+
+    fn ledger_then(&mut self, id: StormId, run: Run, phase: Phase, call: LedgerCall) -> Turned {
+        self.ask_ledger(Task::Run(id), call);
+        Ok(Turn::Waits(Run { phase, ..run }))
+    }
+
+    /// What the policy under which the storm opened says now: thresholds and times of open storms follow its edits.
+    pub(super) fn policy(&self, id: StormId) -> Arc<Policy> {
+        let opening = self.store.get(id).map(|object| &object.opening).or_else(|| self.openings.get(id));
+        self.policies.named(opening.map_or("", |opening| &opening.policy)).clone()
+    }
+
+    fn dedup_window(&self, id: StormId) -> DedupWindow {
+        DedupWindow { now: self.now, horizon: self.policy(id).dedup_horizon }
+    }
+
+    fn tell(&mut self, id: StormId, fact: impl FnOnce(ObjectName) -> Fact) {
+        if let Some(name) = self.name_of(id) {
+            self.fact(fact(name));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Receipts: what each Signal is told, and when. Written after the RemediationRequest shows what the Signal brought, at low
+//! priority: a status write costs the API server as much as the create, so during a burst they wait.
+
+mod registry;
+mod writer;
+
+use std::sync::Arc;
+
+pub use registry::{ReceiptKey, Receipts};
+
+use crate::storm::holding::HeldBack;
+use crate::storm::metadata::count;
+use crate::storm::{ACKNOWLEDGED, Observation, Rejection, SignalRef, cut};
+
+/// Conditions may have messages of 32 KB; nobody reads that.
+pub const MAX_MESSAGE: usize = 1_024;
+
+/// What a Signal is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    /// The Signal.
+    pub signal: Arc<SignalRef>,
+    /// Name of the RemediationRequest, if one holds its occurrences.
+    pub storm: Option<String>,
+    /// How many occurrences it has.
+    pub total: i64,
+    /// Those of them that told the ledger something new.
+    pub new: i64,
+    /// Those of them that were rejected.
+    pub rejected: i64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Labels by which its policy groups and which it lacks.
+    pub missing_labels: Vec<String>,
+}
+
+/// How intake ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// All of it is in.
+    Merged,
+    /// Some of it is in; why the rest is not.
+    PartlyRejected(String),
+    /// None of it is in.
+    Rejected(Rejection),
+    /// It waits for a storm that may not open yet. This is no receipt, and is written only onto this version of the Signal, so that
+    /// it never comes after one.
+    HeldBack(HeldBack, Option<String>),
+}
+
+impl Receipt {
+    /// Of a Signal that passed intake, `new` of whose reports told the ledger something new.
+    pub(super) fn of(observation: &Observation, storm: Option<String>, new: usize) -> Self {
+        let refused = &observation.refused;
+        Self {
+            signal: observation.signal.clone(),
+            storm,
+            total: count(observation.reports.len() + refused.count),
+            new: count(new),
+            rejected: count(refused.count),
+            verdict: refused.first.clone().map_or(Verdict::Merged, Verdict::PartlyRejected),
+            missing_labels: observation.missing_labels.clone(),
+        }
+    }
+
+    /// Of a Signal that did not pass it.
+    pub(super) fn of_rejected(signal: SignalRef, rejection: Rejection) -> Self {
+        let count = count(rejection.occurrences);
+        Self {
+            signal: Arc::new(signal),
+            storm: None,
+            total: count,
+            new: 0,
+            rejected: count,
+            verdict: Verdict::Rejected(rejection),
+            missing_labels: Vec::new(),
+        }
+    }
+
+    /// What the condition `Accepted` says, for people.
+    pub fn message(&self) -> String {
+        match &self.verdict {
+            Verdict::Merged if self.storm.is_some() => "counted".to_owned(),
+            Verdict::Merged => "nothing in it fires, and no storm is open".to_owned(),
+            Verdict::PartlyRejected(first) => {
+                let message = format!("{} occurrences rejected, the first: {first}", self.rejected);
+                cut(&message, MAX_MESSAGE).to_owned()
+            }
+            Verdict::Rejected(rejection) => cut(&rejection.message, MAX_MESSAGE).to_owned(),
+            Verdict::HeldBack(HeldBack::Suspended(policy), _) => {
+                format!("StormPolicy {policy} is suspended: no storm opens under it, and this Signal waits")
+            }
+            Verdict::HeldBack(HeldBack::CoolingDown(before, until), _) => format!(
+                "no storm opens before {until}: {} ended as {:?}; the annotation {ACKNOWLEDGED}=true on it ends the wait",
+                before.name, before.outcome
+            ),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a ledger is asked and what it answers, as values: the engine makes the calls, an executor carries them out.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::disposition::Disposition;
+use crate::storm::decide::{CloseReason, LedgerView};
+use crate::storm::{DEDUP_HORIZON, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+
+/// The observations of one key.
+pub type Batch = (StormKey, Vec<Observation>);
+
+/// When a ledger is told something, and how long at least it remembers from then on what closed storms hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DedupWindow {
+    /// When.
+    pub now: Timestamp,
+    /// How long, after it was last met.
+    pub horizon: SignedDuration,
+}
+
+impl From<Timestamp> for DedupWindow {
+    /// With the horizon of the built-in policy.
+    fn from(now: Timestamp) -> Self {
+        Self { now, horizon: DEDUP_HORIZON }
+    }
+}
+
+/// Why a ledger did not do what it was asked. The call may have had its effect: every call is idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum LedgerError {
+    /// It does not answer, or not in time.
+    #[error("the ledger does not answer: {0}")]
+    Unavailable(String),
+    /// It has no room for more. Calls that free room still work.
+    #[error("the ledger is full: {0}")]
+    Full(String),
+    /// It answers, but its setup makes it unusable; the text says what to change.
+    #[error("the ledger cannot be used: {0}")]
+    Refused(String),
+    /// It may have lost what it was has_receipt: `begin`, and read all Signals again.
+    #[error("the ledger may have lost storms: {0}")]
+    Lost(String),
+}
+
+impl LedgerError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable(_) | Self::Full(_) => Disposition::Unavailable,
+            Self::Refused(_) => Disposition::Terminal,
+            Self::Lost(_) => Disposition::Transient,
+        }
+    }
+}
+
+/// What a ledger says when it is asked to begin.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Key of the digests of everything that is merged from now on.
+    pub key: DigestKey,
+    /// What became of what it held.
+    pub durability: Durability,
+}
+
+/// What a ledger still knows of what this process told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Everything that this process saw acknowledged.
+    Intact,
+    /// Perhaps not all of it: the server was restarted, or another one took its place.
+    Suspect,
+    /// Nothing.
+    Lost,
+}
+
+/// For each observation whether closed storms hold all of it; empty when they hold none as a whole.
+pub fn wholly_held(observations: &[Observation], is_held: impl Fn(&Digest) -> bool) -> Vec<bool> {
+    let whole = |o: &Observation| !o.reports.is_empty() && o.reports.iter().all(|report| is_held(&report.uid));
+    let held: Vec<bool> = observations.iter().map(whole).collect();
+    if held.contains(&true) { held } else { Vec::new() }
+}
+
+/// Identifies one state of a storm among all its states. Only the ledger that made it reads the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// A number or a text that changes with the state.
+    pub mark: Box<str>,
+    /// How many merges of this process are in it.
+    pub merged: u64,
+    /// How many resource names in it were not published before.
+    pub names: usize,
+    /// How many resource names were published before it, counted from a random start that no two storms share.
+    pub counter: i64,
+    /// How often the ledger had begun: what was read before a loss says nothing of what is there after it.
+    pub begun: u64,
+}
+
+/// What became of the observations of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Merge {
+    /// They joined the open storm.
+    Joined {
+        /// The open storm.
+        epoch: Epoch,
+        /// For each observation, in order, how many of its reports were new.
+        new: Vec<usize>,
+        /// For each observation whether closed storms hold all of it, so that nothing of it is in this storm. Empty: none is.
+        held: Vec<bool>,
+        /// The epoch of the last storm that the ledger closed, where something is held.
+        last: Option<Epoch>,
+    },
+    /// No storm of this key is open, and nothing was counted.
+    NotOpen {
+        /// For each observation, in order, whether it has a firing occurrence that no closed storm holds: whether it opens a storm.
+        opens: Vec<bool>,
+        /// The epoch of the last storm that the ledger closed.
+        last: Option<Epoch>,
+    },
+    /// The ledger has no room for all of them. Some may have joined the open storm, and the ledger does not say which: they are
+    /// merged again. What has joined can be published, which frees room.
+    Full {
+        /// The open storm.
+        epoch: Epoch,
+        /// What the ledger says.
+        why: String,
+    },
+}
+
+/// The state of one storm as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// What `decide` reads.
+    pub view: LedgerView,
+    /// Identifies this state among all states of the storm.
+    pub version: Version,
+    /// When the first change came that is not published.
+    pub dirty_since: Option<Timestamp>,
+}
+
+/// What became of a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// The storm is closed: nothing joins it any more.
+    Closed,
+    /// Something changed since the snapshot, or the storm was not open: nothing was done.
+    Changed,
+}
+
+/// Occurrences that a closed storm of a key holds, to be remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holding {
+    /// The key.
+    pub key: StormKey,
+    /// Epoch of that storm, where it is known.
+    pub epoch: Option<Epoch>,
+    /// The occurrences.
+    pub uids: Vec<Digest>,
+    /// When, and for how long.
+    pub at: DedupWindow,
+}
+
+/// A call to the ledger. `stormfold::ledger::Ledger` documents each.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the methods of the trait `Ledger`")]
+pub enum LedgerCall {
+    Begin,
+    Merge { batches: std::sync::Arc<Vec<Batch>>, now: Timestamp },
+    Open { id: StormId, pattern: String, now: Timestamp },
+    Hold(Vec<Holding>),
+    NoteResolved { key: StormKey, uids: Vec<Digest>, at: DedupWindow },
+    Dirty,
+    Snapshot(StormId),
+    MarkPublished(StormId),
+    Ack(StormId, Snapshot),
+    Close { id: StormId, snapshot: Snapshot, reason: CloseReason, at: DedupWindow },
+    Settle(StormId),
+    Forget(StormId, DedupWindow),
+    DropStorm(StormId),
+}
+
+/// What a call answers.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the results of the methods of the trait `Ledger`")]
+pub enum LedgerReply {
+    Begun(Begun),
+    Merged(Vec<Merge>),
+    Opened(Option<Epoch>),
+    Dirty(Vec<StormId>),
+    Snapshot(Snapshot),
+    Closing(Closing),
+    Forgotten(bool),
+    Done,
+}

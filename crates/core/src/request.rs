@@ -1,0 +1,117 @@
+//! A RemediationRequest as the engine sees it: what is decided on, without the API's types.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::storm::decide::{CloseReason, Wish};
+use crate::storm::{Epoch, Opening, Outcome, StormId, StormMetadata};
+
+/// A RemediationRequest of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// The storm it is the projection of.
+    pub id: StormId,
+    /// Its namespace and name.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID: an object of the same name that was made later is another one.
+    pub uid: Option<String>,
+    /// The version that a write must carry.
+    pub resource_version: Option<String>,
+    /// Its spec: what the storm took from the Signal that opened it.
+    pub opening: Arc<Opening>,
+    /// `status.storm`; `None` while the status is not written.
+    pub shown: Option<Shown>,
+    /// The condition `Storm`.
+    pub storm: Option<Standing>,
+    /// The condition `Closed`.
+    pub closed: Option<Standing>,
+    /// What the remediation engine reported.
+    pub remediation: Option<Remediation>,
+    /// What a person asked for by annotation.
+    pub wish: Wish,
+    /// Whether a person has acknowledged the outcome.
+    pub acknowledged: bool,
+}
+
+/// `status.storm`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shown {
+    /// The facts.
+    pub facts: StormMetadata,
+    /// Raised by each effective publish.
+    pub revision: i64,
+    /// The end, if the storm is closed.
+    pub end: Option<End>,
+}
+
+/// The end of a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct End {
+    /// When it was closed.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub reason: Option<CloseReason>,
+}
+
+/// A condition: whether it holds, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// Its status is `True`.
+    pub holds: bool,
+    /// Its last transition.
+    pub since: Timestamp,
+}
+
+/// `status.remediation`, as far as the engine reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Remediation {
+    /// The outcome, once there is one.
+    pub outcome: Option<Outcome>,
+    /// When the remediation finished, as its engine says.
+    pub finished: Option<Timestamp>,
+}
+
+impl Request {
+    /// An object whose status is not written yet is open.
+    pub fn is_open(&self) -> bool {
+        self.end().is_none()
+    }
+
+    /// Its end, if it is closed.
+    pub fn end(&self) -> Option<&End> {
+        self.shown.as_ref()?.end.as_ref()
+    }
+
+    /// Whether it was closed because an older one held its storm: then it never held anything.
+    pub fn is_superseded(&self) -> bool {
+        self.end().is_some_and(|end| end.reason == Some(CloseReason::Superseded))
+    }
+
+    /// The facts that it shows.
+    pub fn facts(&self) -> Option<&StormMetadata> {
+        Some(&self.shown.as_ref()?.facts)
+    }
+
+    /// Whether its condition `Storm` holds.
+    pub fn is_storm(&self) -> bool {
+        self.storm.is_some_and(|standing| standing.holds)
+    }
+
+    /// How often it was published.
+    pub fn revision(&self) -> i64 {
+        self.shown.as_ref().map_or(0, |shown| shown.revision)
+    }
+
+    /// Seconds since the epoch at which its storm opened.
+    pub fn epoch(&self) -> Epoch {
+        self.id.epoch
+    }
+
+    /// What the remediation engine reported as its outcome.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.remediation?.outcome
+    }
+}
