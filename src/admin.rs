@@ -1,7 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::publish::Projections;
 use crate::runtime::clock::Clock;
 use crate::runtime::readiness::Readiness;
 
@@ -21,14 +19,13 @@ use crate::runtime::readiness::Readiness;
 pub struct Pages {
     readiness: Readiness,
     metrics: Metrics,
-    projections: Arc<Projections>,
     clock: Clock,
 }
 
 impl Pages {
     /// Pages that show these.
-    pub fn new(readiness: Readiness, metrics: Metrics, projections: Arc<Projections>, clock: Clock) -> Self {
-        Self { readiness, metrics, projections, clock }
+    pub fn new(readiness: Readiness, metrics: Metrics, clock: Clock) -> Self {
+        Self { readiness, metrics, clock }
     }
 }
 
@@ -59,14 +56,7 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
-    let (totals, metrics) = (pages.projections.totals(), &pages.metrics);
-    metrics.open_storms.set(totals.open);
-    // An epoch is the second of an opening.
-    let age = totals.oldest_open.map_or(0, |epoch| pages.clock.now().as_second().saturating_sub(epoch).max(0));
-    metrics.oldest_open_storm.set(age);
-    metrics.requests.set(totals.requests);
-    metrics.request_alerts.set(totals.alerts);
-    match pages.metrics.encode() {
+    match pages.metrics.encode(pages.clock.now()) {
         Ok(text) => {
             let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, openmetrics)], text).into_response()

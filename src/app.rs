@@ -7,24 +7,22 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 use kube::{Client, Config};
+use stormfold_core::engine::Engine;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Pages};
+use crate::cluster::Cluster;
+use crate::driver::{Driver, Gates, Reporter};
 use crate::gateway::{self, Creator, Gateway, GatewaySettings, Places};
-use crate::ingest::Ingest;
-use crate::ingest::receipt::{Board, write_receipts};
+use crate::inbox::{Inbox, Want, inbox};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, ResyncSender};
 use crate::metrics::{Metrics, WatchedResource};
-use crate::policies::{Policies, watch_namespaces, watch_policies, write_statuses};
-use crate::publish::{
-    Apply, Behind, Drops, Listed, Openings, Projections, Publisher, Requests, Rewatch, follow_policies, requests,
-    watch_projections,
-};
+use crate::policies::{Policies, tell_policies, watch_namespaces, watch_policies, write_statuses};
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
 use crate::runtime::crds::CrdCheck;
@@ -34,6 +32,8 @@ use crate::runtime::link::Link;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
+use crate::watch::signals::SignalReader;
+use crate::watch::watch_requests;
 
 /// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
 /// latest; shorter calls have a bound of their own.
@@ -65,13 +65,13 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         "stormfold starts"
     );
     let home = settings.namespace().unwrap_or(&config.default_namespace).to_owned();
-    let house = House::new(&settings, client, home, &stop);
+    let app = App::new(&settings, client, home, &stop);
     let mut loops = JoinSet::new();
-    loops.spawn(admin::serve(listener, house.pages(), stop.clone()));
+    loops.spawn(admin::serve(listener, app.pages(), stop.clone()));
     if let Some(gateway) = settings.gateway() {
-        loops.spawn(gateway::serve(house.gateway(&gateway, config).await?, stop.clone()));
+        loops.spawn(gateway::serve(app.gateway(&gateway, config).await?, stop.clone()));
     }
-    let ended = house.work(&mut loops).await;
+    let ended = app.work(&mut loops).await;
     tracing::info!("stopping");
     stop_all(&mut loops, &stop, GRACE).await;
     ended
@@ -81,16 +81,13 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
 async fn stop_all(loops: &mut JoinSet<()>, stop: &CancellationToken, grace: Duration) {
     stop.cancel();
     if tokio::time::timeout(grace, async { while loops.join_next().await.is_some() {} }).await.is_err() {
-        tracing::warn!(
-            "some loops did not end in {} s; what they left will be done after the next start",
-            grace.as_secs_f64()
-        );
+        tracing::warn!("some loops did not stop within {} s; the next start does what they left", grace.as_secs_f64());
         loops.shutdown().await;
     }
 }
 
 /// What several loops share, made once.
-struct House<'a> {
+struct App<'a> {
     settings: &'a RunSettings,
     client: Client,
     /// The operator's own namespace.
@@ -99,38 +96,20 @@ struct House<'a> {
     metrics: Metrics,
     readiness: Readiness,
     clock: Clock,
-    rewatch: Rewatch,
     policies: Arc<Policies>,
-    projections: Arc<Projections>,
-    openings: Arc<Openings>,
-    board: Arc<Board>,
 }
 
-impl<'a> House<'a> {
+impl<'a> App<'a> {
     fn new(settings: &'a RunSettings, client: Client, home: String, stop: &'a CancellationToken) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one clock of the process")]
         let clock = Clock::new(Timestamp::now);
         let (metrics, readiness) = (Metrics::default(), Readiness::default());
-        let board = Arc::new(Board::new(readiness.open_gate("receipts"), metrics.clone()));
         let policies = if settings.built_in_policy_only {
             Policies::built_in_only(client.clone(), settings.policy())
         } else {
             Policies::new(client.clone(), settings.policy())
         };
-        Self {
-            settings,
-            client,
-            home,
-            stop,
-            metrics,
-            readiness,
-            clock,
-            rewatch: Rewatch::default(),
-            policies: Arc::new(policies),
-            projections: Arc::default(),
-            openings: Arc::default(),
-            board,
-        }
+        Self { settings, client, home, stop, metrics, readiness, clock, policies: Arc::new(policies) }
     }
 
     /// Works until told to stop: at once, or when this replica leads.
@@ -192,7 +171,7 @@ impl<'a> House<'a> {
     fn crds(&self) -> CrdCheck {
         let mut crds = crate::api::crds();
         if self.settings.built_in_policy_only {
-            tracing::info!("--built-in-policy-only: whether the CRDs are as new as this operator is not looked at");
+            tracing::info!("--built-in-policy-only: the version of the CRDs is not checked");
             crds.clear();
         }
         CrdCheck::new(self.client.clone(), crds, self.readiness.open_gate("crds"))
@@ -206,7 +185,7 @@ impl<'a> House<'a> {
     }
 
     fn pages(&self) -> Pages {
-        Pages::new(self.readiness.clone(), self.metrics.clone(), self.projections.clone(), self.clock.clone())
+        Pages::new(self.readiness.clone(), self.metrics.clone(), self.clock.clone())
     }
 
     /// Takes webhooks, whatever else this process does.
@@ -229,28 +208,53 @@ impl<'a> House<'a> {
     /// Starts every loop that only one replica should run.
     fn start(&self, loops: &mut JoinSet<()>) {
         let (client, stop) = (|| self.client.clone(), || self.stop.clone());
-        let ledger = self.ledger(loops);
+        let (inbox, mailbox) = inbox();
         let (events, event_writer) = events(client(), &self.metrics);
-        let (requests, queue) = requests();
-        let (listed_sender, listed) = watch::channel(None);
-        let publisher = self.publisher(ledger.clone(), requests.clone(), listed, events.clone());
-        let ingest = self.ingest(ledger, requests.clone(), listed_sender, events);
+        let (wants, wanted) = unbounded_channel();
         let signals = self.watch(WatchedResource::Signals);
         let objects = self.watch(WatchedResource::RemediationRequests);
-        let clock = self.clock.clone();
-        self.start_policies(loops);
+        let driver = self.driver(wants, self.reporter(&signals, &objects, events), loops);
+        let (policies, watch) = (self.policies.clone(), signals);
+        let reader = SignalReader { client: client(), watch, policies: policies.clone(), inbox: inbox.clone() };
+        self.start_policies(&inbox, loops);
         loops.spawn(event_writer.run(stop()));
-        loops.spawn(write_receipts(self.board.clone(), client(), move || clock.now(), stop()));
-        loops.spawn(watch_projections(client(), objects, self.projections.clone(), requests.clone(), stop()));
-        loops.spawn(follow_policies(self.policies.clone(), self.projections.clone(), requests.clone(), stop()));
-        loops.spawn(queue.run(publisher, requests, stop()));
-        loops.spawn(ingest.run(client(), signals, stop()));
-        loops.spawn(self.retention().run(stop()));
+        loops.spawn(watch_requests(client(), objects, inbox.clone(), stop()));
+        loops.spawn(tell_policies(policies, inbox.clone(), stop()));
+        loops.spawn(driver.run(mailbox, stop()));
+        loops.spawn(reader.run(wanted, stop()));
+        loops.spawn(self.retention(inbox).run(stop()));
     }
 
-    fn ledger(&self, loops: &mut JoinSet<()>) -> Arc<dyn Ledger> {
+    fn driver(&self, wants: UnboundedSender<Want>, reporter: Reporter, loops: &mut JoinSet<()>) -> Driver {
+        let (resync, resyncs) = unbounded_channel();
+        let settings =
+            stormfold_core::engine::Settings { namespaces: self.settings.namespaces(), ..Default::default() };
+        Driver {
+            engine: Engine::new(settings, self.policies.view().set),
+            ledger: self.ledger(resync, loops),
+            cluster: Cluster::new(self.client.clone(), self.metrics.clone()),
+            resyncs,
+            wants,
+            reporter,
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn reporter(&self, signals: &Watch, requests: &Watch, events: Events) -> Reporter {
+        let gates = Gates {
+            signals: signals.gate.clone(),
+            requests: requests.gate.clone(),
+            ledger: self.readiness.open_gate("ledger"),
+            merge: self.readiness.open_gate("merge"),
+            receipts: self.readiness.open_gate("receipts"),
+            publish: Link::new(self.readiness.open_gate("publish")),
+        };
+        Reporter { gates, events, metrics: self.metrics.clone(), policies: self.policies.clone() }
+    }
+
+    fn ledger(&self, resync: ResyncSender, loops: &mut JoinSet<()>) -> Arc<dyn Ledger> {
         let Some(redis) = self.settings.redis() else { return Arc::new(MemoryLedger::default()) };
-        let ledger = Arc::new(RedisLedger::new(redis, self.rewatch.clone(), self.metrics.clone()));
+        let ledger = Arc::new(RedisLedger::new(redis, resync, self.metrics.clone()));
         // Looked at all the time; not ready while it must not be used.
         let (gate, clock) = (self.readiness.open_gate("ledger server"), self.clock.clone());
         let tell = move |state| match state {
@@ -262,73 +266,23 @@ impl<'a> House<'a> {
     }
 
     /// The watches that keep the policies, unless the built-in one rules alone.
-    fn start_policies(&self, loops: &mut JoinSet<()>) {
+    fn start_policies(&self, inbox: &Inbox, loops: &mut JoinSet<()>) {
         if self.settings.built_in_policy_only {
             return;
         }
         let (client, policies, stop) = (|| self.client.clone(), || self.policies.clone(), || self.stop.clone());
         let objects = self.watch(WatchedResource::StormPolicies);
         let namespaces = self.watch(WatchedResource::Namespaces);
-        let (projections, clock) = (self.projections.clone(), self.clock.clone());
-        let open = move || projections.open_by_policy();
+        let clock = self.clock.clone();
         loops.spawn(watch_policies(client(), objects, policies(), stop()));
         loops.spawn(watch_namespaces(client(), namespaces, policies(), stop()));
-        loops.spawn(write_statuses(policies(), client(), open, move || clock.now(), self.metrics.clone(), stop()));
+        let (inbox, metrics) = (inbox.clone(), self.metrics.clone());
+        loops.spawn(write_statuses(policies(), client(), inbox, move || clock.now(), metrics, stop()));
     }
 
-    fn publisher(
-        &self,
-        ledger: Arc<dyn Ledger>,
-        requests: Requests,
-        listed: watch::Receiver<Listed>,
-        events: Events,
-    ) -> Arc<Publisher> {
-        Arc::new(Publisher {
-            ledger,
-            projections: self.projections.clone(),
-            openings: self.openings.clone(),
-            receipts: self.board.clone(),
-            apply: Apply::new(self.client.clone()),
-            policies: self.policies.clone(),
-            requests,
-            listed,
-            rewatch: self.rewatch.clone(),
-            link: Link::new(self.readiness.open_gate("publish")),
-            clock: self.clock.clone(),
-            events,
-            metrics: self.metrics.clone(),
-            behind: Behind::default(),
-            drops: Drops::default(),
-        })
-    }
-
-    fn ingest(
-        &self,
-        ledger: Arc<dyn Ledger>,
-        requests: Requests,
-        listed: watch::Sender<Listed>,
-        events: Events,
-    ) -> Ingest {
-        Ingest {
-            ledger,
-            projections: self.projections.clone(),
-            openings: self.openings.clone(),
-            board: self.board.clone(),
-            requests,
-            rewatch: self.rewatch.clone(),
-            listed,
-            policies: self.policies.clone(),
-            merge_gate: self.readiness.open_gate("merge"),
-            ledger_gate: self.readiness.open_gate("ledger"),
-            clock: self.clock.clone(),
-            events,
-            metrics: self.metrics.clone(),
-        }
-    }
-
-    fn retention(&self) -> Retention {
+    fn retention(&self, inbox: Inbox) -> Retention {
         Retention {
-            projections: self.projections.clone(),
+            inbox,
             policies: self.policies.clone(),
             client: self.client.clone(),
             clock: self.clock.clone(),

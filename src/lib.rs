@@ -1,20 +1,23 @@
 //! Stormfold folds an alert storm into one `RemediationRequest`.
 //!
-//! The way of the data: `ingest` (Signals → ledger) → `ledger` (what each storm has brought) → `publish`
-//! (ledger → `RemediationRequest`). `gateway` makes Signals of Alertmanager's webhooks. ARCHITECTURE.md has the map; `storm` has the meaning.
+//! The way of the data: `watch` (Signals in) → the engine of `stormfold_core`, which decides → `driver`, which carries out what it
+//! decides: calls to the `ledger` (what each storm has brought) and to the `cluster` (`RemediationRequest`s, receipts). `gateway`
+//! makes Signals of Alertmanager's webhooks. ARCHITECTURE.md has the map; `storm` has the meaning.
 
 pub mod admin;
 pub mod app;
+pub mod cluster;
+pub mod driver;
 pub mod gateway;
-pub mod ingest;
+pub mod inbox;
 pub mod ledger;
 pub mod metrics;
 pub mod policies;
-pub mod publish;
 pub mod retention;
 pub mod runtime;
 pub mod settings;
 pub mod telemetry;
+pub mod watch;
 
 /// The custom resources: schemas, bounds, conditions, and what they say of a storm.
 pub use stormfold_api as api;

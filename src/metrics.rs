@@ -6,17 +6,19 @@ mod ledger;
 mod server;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalPlace, StoreResult};
+pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalNamespace, StoreResult};
 pub use labels::{
-    ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, SignalLabels, SignalResult,
-    WatchLabels, WatchedResource, WriteLabels, WriteResult,
+    ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason,
+    SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,
 };
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
@@ -42,6 +44,9 @@ pub struct Metrics {
     pub writes: Family<WriteLabels, Counter>,
     pub watch_failures: Family<WatchLabels, Counter>,
     pub failures: Family<FailureLabels, Counter>,
+    pub relists: Family<RelistLabels, Counter>,
+    /// Epoch of the storm that is open for longest; 0: none is.
+    oldest_open: Arc<AtomicI64>,
     pub ledger: LedgerMetrics,
     pub gateway: GatewayMetrics,
 }
@@ -73,6 +78,7 @@ impl Default for Metrics {
             register!("signals_lacking_labels", "Signals that lack a label by which their policy groups");
         let writes = register!("api_writes", "Writes to the API server");
         let watch_failures = register!("watch_failures", "Watches that failed and were started again");
+        let relists = register!("relists", "Lists of all Signals, the most expensive thing that the operator does");
         let failures = register!("failures", "Runs of a loop that failed and are tried again");
         registry.register(
             "publish_seconds",
@@ -99,6 +105,8 @@ impl Default for Metrics {
             writes,
             watch_failures,
             failures,
+            relists,
+            oldest_open: Arc::default(),
             ledger,
             gateway,
         };
@@ -124,11 +132,19 @@ impl Metrics {
                 drop(self.writes.get_or_create(&WriteLabels { write, result }));
             }
         }
+        for reason in RelistReason::ALL.iter().copied() {
+            drop(self.relists.get_or_create(&RelistLabels { reason }));
+        }
         for in_loop in Loop::ALL.iter().copied() {
             for disposition in DispositionLabel::ALL.iter().copied() {
                 drop(self.failures.get_or_create(&FailureLabels { in_loop, disposition }));
             }
         }
+    }
+
+    /// Which storm is open for longest.
+    pub fn set_oldest_open(&self, epoch: Option<i64>) {
+        self.oldest_open.store(epoch.unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// Counts one write.
@@ -142,7 +158,13 @@ impl Metrics {
     }
 
     /// All of them, in the OpenMetrics text format.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        // An epoch is the second of an opening.
+        let age = match self.oldest_open.load(Ordering::Relaxed) {
+            0 => 0,
+            epoch => now.as_second().saturating_sub(epoch).max(0),
+        };
+        self.oldest_open_storm.set(age);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)

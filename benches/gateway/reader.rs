@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use stormfold::gateway::{Limits, Rules, read};
+use stormfold::gateway::{Limits, TargetRules, read};
 
 use super::alerts::{delivered, webhook};
 use super::report::{Report, Target, median};
@@ -16,7 +16,7 @@ const ROUNDS: usize = 15;
 pub fn measure(report: &mut Report) -> anyhow::Result<()> {
     let body =
         webhook(&(0..ALERTS).map(|n| delivered(&format!("namespace-{}", n % NAMESPACES), n)).collect::<Vec<_>>());
-    let (rules, now) = (Rules::default(), Timestamp::from_second(1_795_485_465)?);
+    let (rules, now) = (TargetRules::default(), Timestamp::from_second(1_795_485_465)?);
     let limits = Limits { batch: 500, max_body: 4 << 20, timeout: std::time::Duration::from_secs(10) };
     let mut microseconds = Vec::new();
     for _ in 0..ROUNDS {

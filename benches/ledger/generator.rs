@@ -108,9 +108,9 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         groupings: Vec::new(),
         missing_labels: Vec::new(),
         resource_version: None,
-        told: false,
+        has_receipt: false,
         dedup_horizon: DEDUP_HORIZON,
-        told_to_wait: None,
+        pending_message: None,
         receipt: None,
     }
 }

@@ -1,7 +1,6 @@
 //! The ledger, as the operator uses it: through its own API.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -10,7 +9,7 @@ use stormfold::ledger::{Ledger as _, LedgerError, Merge};
 use stormfold::metrics::Metrics;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::{DigestKey, Observation, StormKey};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::generator::{self, PATTERN, Resources, START, Storm};
 use super::server::Server;
@@ -56,7 +55,7 @@ pub struct Ours {
 impl Ours {
     pub async fn begin(server: &Server, resources: Resources) -> anyhow::Result<Self> {
         let settings = RedisSettings::new(server.url());
-        let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
+        let ledger = RedisLedger::new(settings, unbounded_channel().0, Metrics::default());
         // As its contract says: again and again. A busy machine may need more than the second that a connection may take.
         let mut attempts = 1;
         let begun = loop {

@@ -8,7 +8,7 @@ use axum::http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use super::batch::{AlertFate, Verdict};
+use super::batch::{AlertFate, AlertVerdict};
 use super::create::Stored;
 use crate::metrics::GatewayAnswer;
 
@@ -134,15 +134,15 @@ impl<'a> Results<'a> {
         };
         for AlertFate { fingerprint, verdict } in alerts {
             let (result, signal, why) = match verdict {
-                Verdict::In(signal) if stored.get(*signal).is_some_and(|stored| stored.created) => {
+                AlertVerdict::In(signal) if stored.get(*signal).is_some_and(|stored| stored.created) => {
                     results.accepted += 1;
                     ("accepted", Some(*signal), None)
                 }
-                Verdict::In(signal) | Verdict::Again(signal) => {
+                AlertVerdict::In(signal) | AlertVerdict::Again(signal) => {
                     results.duplicate += 1;
                     ("duplicate", Some(*signal), None)
                 }
-                Verdict::Rejected(why) => {
+                AlertVerdict::Rejected(why) => {
                     results.rejected += 1;
                     ("rejected", None, Some(why.as_str()))
                 }
@@ -170,10 +170,10 @@ mod tests {
     fn each_alert_has_a_result_and_names_its_signal() {
         let fate = |fingerprint: &str, verdict| AlertFate { fingerprint: fingerprint.into(), verdict };
         let alerts = [
-            fate("a", Verdict::In(0)),
-            fate("b", Verdict::In(1)),
-            fate("a", Verdict::Again(0)),
-            fate("", Verdict::Rejected("no name".into())),
+            fate("a", AlertVerdict::In(0)),
+            fate("b", AlertVerdict::In(1)),
+            fate("a", AlertVerdict::Again(0)),
+            fate("", AlertVerdict::Rejected("no name".into())),
         ];
         let stored = |name: &str, created| Stored { namespace: "prod".into(), name: name.into(), created };
         let stored = [stored("am-1", true), stored("am-2", false)];

@@ -16,9 +16,9 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 
-use super::body::{Alert, Body, Labels, read_alert, read_annotations};
+use super::body::{Alert, Body, LabelPairs, read_alert, read_annotations};
 use super::draft::{Draft, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded};
-use super::rules::Rules;
+use super::rules::TargetRules;
 use super::target::About;
 use super::text::{clean, hex};
 use crate::api;
@@ -32,7 +32,7 @@ const MAX_FINGERPRINT: usize = 64;
 
 /// What a body says.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct Webhook {
     pub(super) signals: Vec<Draft>,
     /// One for each alert, in the order of the body.
     pub(super) alerts: Vec<AlertFate>,
@@ -42,12 +42,12 @@ pub(super) struct Batch {
     pub(super) without_target: u64,
 }
 
-impl Batch {
+impl Webhook {
     /// Why the first alert that is rejected is so.
     pub(super) fn rejected(&self) -> Option<&str> {
         self.alerts.iter().find_map(|fate| match &fate.verdict {
-            Verdict::Rejected(why) => Some(why.as_str()),
-            Verdict::In(_) | Verdict::Again(_) => None,
+            AlertVerdict::Rejected(why) => Some(why.as_str()),
+            AlertVerdict::In(_) | AlertVerdict::Again(_) => None,
         })
     }
 }
@@ -57,12 +57,12 @@ impl Batch {
 pub(super) struct AlertFate {
     /// Empty where the alert has none that can be told.
     pub(super) fingerprint: Box<str>,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: AlertVerdict,
 }
 
 /// See [`AlertFate`]. The number is that of a Signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AlertVerdict {
     /// It is in this Signal.
     In(usize),
     /// It is in this Signal, because another alert of the body says the same.
@@ -73,18 +73,18 @@ pub(super) enum Verdict {
 
 /// What makes a Signal of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct GroupKey {
+struct AlertGroupKey {
     namespace: Option<String>,
     cluster: Option<String>,
     name: String,
     severity: Severity,
 }
 
-struct Group<'a> {
-    key: GroupKey,
+struct AlertGroup<'a> {
+    key: AlertGroupKey,
     lines: Vec<Line>,
-    labels: Labels<'a>,
-    annotations: Labels<'a>,
+    labels: LabelPairs<'a>,
+    annotations: LabelPairs<'a>,
 }
 
 /// One occurrence.
@@ -105,8 +105,8 @@ impl Line {
 }
 
 /// Makes Signals of a body that came at `now`.
-pub(super) fn batch(body: &Body<'_>, rules: &Rules, max_lines: usize, now: Timestamp) -> Batch {
-    let mut reader = Reader {
+pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, now: Timestamp) -> Webhook {
+    let mut reader = AlertReader {
         rules,
         default_status: body.status.as_deref(),
         groups: Vec::new(),
@@ -119,29 +119,30 @@ pub(super) fn batch(body: &Body<'_>, rules: &Rules, max_lines: usize, now: Times
     for group in reader.groups {
         group.cut(max_lines, &shared, &mut signals, &mut fates);
     }
-    Batch { signals, alerts: fates, truncated: body.truncated, without_target: reader.without_target }
+    Webhook { signals, alerts: fates, truncated: body.truncated, without_target: reader.without_target }
 }
 
 /// Goes through the alerts.
-struct Reader<'a> {
-    rules: &'a Rules,
+struct AlertReader<'a> {
+    rules: &'a TargetRules,
     default_status: Option<&'a str>,
-    groups: Vec<Group<'a>>,
-    places: HashMap<GroupKey, usize>,
+    groups: Vec<AlertGroup<'a>>,
+    places: HashMap<AlertGroupKey, usize>,
     without_target: u64,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> AlertReader<'a> {
     fn read(&mut self, index: usize, raw: &'a RawValue) -> AlertFate {
         match read_alert(raw) {
-            Err(fault) => {
-                AlertFate { fingerprint: "".into(), verdict: Verdict::Rejected(format!("cannot be read: {fault}")) }
-            }
+            Err(fault) => AlertFate {
+                fingerprint: "".into(),
+                verdict: AlertVerdict::Rejected(format!("cannot be read: {fault}")),
+            },
             Ok(alert) => {
                 let fingerprint = fingerprint(&alert);
                 let verdict = match self.take(index, alert, &fingerprint) {
-                    Ok(()) => Verdict::In(0),
-                    Err(why) => Verdict::Rejected(why),
+                    Ok(()) => AlertVerdict::In(0),
+                    Err(why) => AlertVerdict::Rejected(why),
                 };
                 AlertFate { fingerprint, verdict }
             }
@@ -171,15 +172,15 @@ impl<'a> Reader<'a> {
             keep_shared(&mut group.annotations, &annotations);
         } else {
             self.places.insert(key.clone(), self.groups.len());
-            self.groups.push(Group { key, lines: vec![line], labels: alert.labels, annotations });
+            self.groups.push(AlertGroup { key, lines: vec![line], labels: alert.labels, annotations });
         }
         Ok(())
     }
 }
 
 /// Owned, because what an alert is about is borrowed from its labels, which do not stay.
-fn key(about: About<'_>) -> GroupKey {
-    GroupKey {
+fn key(about: About<'_>) -> AlertGroupKey {
+    AlertGroupKey {
         namespace: about.namespace.map(str::to_owned),
         cluster: about.cluster.map(Cow::into_owned),
         name: about.name.into_owned(),
@@ -196,7 +197,7 @@ fn fingerprint(alert: &Alert<'_>) -> Box<str> {
 }
 
 /// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a over the names and values in order of the names, each followed by 0xff.
-fn label_fingerprint(labels: &Labels<'_>) -> u64 {
+fn label_fingerprint(labels: &LabelPairs<'_>) -> u64 {
     let texts = labels.iter().flat_map(|(name, value)| [name, value]);
     texts
         .flat_map(|text| text.bytes().chain([0xff]))
@@ -224,7 +225,7 @@ fn time(text: &str) -> Option<Timestamp> {
 }
 
 /// Both are in order: one way through them, however many there are.
-fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {
+fn keep_shared(shared: &mut LabelPairs<'_>, other: &LabelPairs<'_>) {
     let mut rest = other.iter().peekable();
     shared.retain(|label| {
         while rest.next_if(|other| *other < label).is_some() {}
@@ -232,7 +233,7 @@ fn keep_shared(shared: &mut Labels<'_>, other: &Labels<'_>) {
     });
 }
 
-impl Group<'_> {
+impl AlertGroup<'_> {
     fn cut(mut self, max_lines: usize, shared: &Arc<Shared>, signals: &mut Vec<Draft>, fates: &mut [AlertFate]) {
         self.lines.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         let labels = bounded(&self.labels, MAX_LABELS, MAX_LABEL);
@@ -249,7 +250,7 @@ impl Group<'_> {
                 }
                 taken += 1;
                 fates[line.alert].verdict =
-                    if again { Verdict::Again(signals.len()) } else { Verdict::In(signals.len()) };
+                    if again { AlertVerdict::Again(signals.len()) } else { AlertVerdict::In(signals.len()) };
                 if !again {
                     count += 1;
                     table.push_str(&line.text);
@@ -261,7 +262,7 @@ impl Group<'_> {
     }
 }
 
-impl GroupKey {
+impl AlertGroupKey {
     fn draft(
         &self,
         table: String,

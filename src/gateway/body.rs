@@ -27,7 +27,7 @@ pub struct Body<'a> {
     /// Where people find this Alertmanager.
     pub(super) external_url: Option<Cow<'a, str>>,
     /// What Alertmanager grouped by.
-    pub(super) group_labels: Labels<'a>,
+    pub(super) group_labels: LabelPairs<'a>,
     /// The state of an alert that does not say its own.
     pub(super) status: Option<Cow<'a, str>>,
     /// The alerts, unread.
@@ -46,7 +46,7 @@ pub enum BodyFault {
 }
 
 /// Name and value of each label, in order.
-pub(super) type Labels<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+pub(super) type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// One alert, as written.
 #[derive(Debug, Deserialize)]
@@ -55,7 +55,7 @@ pub(super) struct Alert<'a> {
     #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) status: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "labels")]
-    pub(super) labels: Labels<'a>,
+    pub(super) labels: LabelPairs<'a>,
     /// For people only: whatever is wrong with them is no fault of the alert.
     #[serde(borrow, default)]
     pub(super) annotations: Option<&'a RawValue>,
@@ -71,7 +71,7 @@ pub fn read_body(bytes: &[u8], max_body: usize) -> Result<Body<'_>, BodyFault> {
     let max_alerts = max_body / BYTES_PER_ALERT;
     let text = std::str::from_utf8(bytes).map_err(|fault| not(format!("the body is not UTF-8: {fault}")))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let outline = Outline { max_alerts }
+    let outline = AlertOutline { max_alerts }
         .deserialize(&mut deserializer)
         .and_then(|outline| deserializer.end().map(|()| outline))
         .map_err(|fault| not(format!("the body is not the JSON of an Alertmanager webhook: {}", told(&fault))))?;
@@ -93,7 +93,7 @@ pub(super) fn read_alert(raw: &RawValue) -> Result<Alert<'_>, String> {
 }
 
 /// The annotations of an alert, as far as they are texts.
-pub(super) fn read_annotations<'a>(alert: &Alert<'a>) -> Labels<'a> {
+pub(super) fn read_annotations<'a>(alert: &Alert<'a>) -> LabelPairs<'a> {
     let read = |raw: &'a RawValue| serde_json::from_str::<Texts<'a>>(raw.get()).ok();
     alert.annotations.and_then(read).map(|texts| texts.0).unwrap_or_default()
 }
@@ -104,7 +104,7 @@ fn told(fault: &serde_json::Error) -> String {
 }
 
 #[derive(Deserialize)]
-struct Texts<'a>(#[serde(borrow, deserialize_with = "labels")] Labels<'a>);
+struct Texts<'a>(#[serde(borrow, deserialize_with = "labels")] LabelPairs<'a>);
 
 fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<Borrowed<'de>>::deserialize(deserializer)?.map(|borrowed| borrowed.0))
@@ -114,10 +114,10 @@ fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de
 struct Borrowed<'a>(#[serde(borrow, deserialize_with = "text")] Cow<'a, str>);
 
 /// A map of texts; null is an empty one.
-fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::Error> {
+fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LabelPairs<'de>, D::Error> {
     struct Map;
     impl<'de> Visitor<'de> for Map {
-        type Value = Labels<'de>;
+        type Value = LabelPairs<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a map of strings")
@@ -141,7 +141,7 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels<'de>, D::
 }
 
 /// Reads the outer map, and leaves alone whatever it does not know.
-struct Outline {
+struct AlertOutline {
     max_alerts: usize,
 }
 
@@ -152,7 +152,7 @@ struct Read<'a> {
     body: Body<'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for Outline {
+impl<'de> DeserializeSeed<'de> for AlertOutline {
     type Value = Read<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -160,7 +160,7 @@ impl<'de> DeserializeSeed<'de> for Outline {
     }
 }
 
-impl<'de> Visitor<'de> for Outline {
+impl<'de> Visitor<'de> for AlertOutline {
     type Value = Read<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

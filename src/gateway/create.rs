@@ -11,10 +11,10 @@ use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 
 use super::draft::Draft;
-use super::known::Known;
+use super::known::StoredSignals;
 use super::text::clean;
 use crate::api::{self, Signal};
-use crate::metrics::{GatewayMetrics, SignalPlace, StoreResult};
+use crate::metrics::{GatewayMetrics, SignalNamespace, StoreResult};
 use crate::runtime::error::{ApiError, call};
 
 /// Creates at once, of all requests together: each has a connection to the API server.
@@ -40,7 +40,7 @@ pub struct Creator {
     client: Client,
     places: Places,
     permits: Arc<Semaphore>,
-    known: Known,
+    known: StoredSignals,
     metrics: GatewayMetrics,
 }
 
@@ -126,7 +126,7 @@ impl Away {
 impl Creator {
     /// Creates with this client, in these places.
     pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
-        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), known: Known::default(), metrics }
+        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), known: StoredSignals::default(), metrics }
     }
 
     /// Stores all of them; gives what became of each. One that fails does not keep the others from being stored.
@@ -139,7 +139,7 @@ impl Creator {
     async fn store_one(&self, draft: &Draft) -> Result<Stored, ApiError> {
         if let Some(namespace) = self.known.namespace(draft) {
             let at_home = draft.namespace.as_ref() != Some(&namespace);
-            let place = if at_home { SignalPlace::Home } else { SignalPlace::Trouble };
+            let place = if at_home { SignalNamespace::Fallback } else { SignalNamespace::Origin };
             return self.counted(Ok(Stored { namespace, name: draft.name.clone(), created: false }), place);
         }
         // The semaphore is never closed; without a permit there would only be one create more.
@@ -153,13 +153,13 @@ impl Creator {
                     tracing::debug!(error = told(&error), home, "a Signal goes to the operator's namespace");
                     Away::of(&error)
                 }
-                done => return self.counted(done, SignalPlace::Trouble),
+                done => return self.counted(done, SignalNamespace::Origin),
             },
         };
-        self.counted(self.create(home, draft, away).await, SignalPlace::Home)
+        self.counted(self.create(home, draft, away).await, SignalNamespace::Fallback)
     }
 
-    fn counted(&self, stored: Result<Stored, ApiError>, place: SignalPlace) -> Result<Stored, ApiError> {
+    fn counted(&self, stored: Result<Stored, ApiError>, place: SignalNamespace) -> Result<Stored, ApiError> {
         let result = match &stored {
             Ok(Stored { created: true, .. }) => StoreResult::Created,
             Ok(_) => StoreResult::Existed,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::body::{Body, Labels};
+use super::body::{Body, LabelPairs};
 use super::text::clean;
 use crate::api;
 
@@ -107,7 +107,7 @@ impl Shared {
 }
 
 /// A map that a Signal can hold: the first entries by name, keys and values cut.
-pub(super) fn bounded(labels: &Labels<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
+pub(super) fn bounded(labels: &LabelPairs<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
     let texts = labels.iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
     let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
     while map.len() > entries {

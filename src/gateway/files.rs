@@ -16,11 +16,11 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Watched<T> {
     files: Vec<PathBuf>,
     read: fn(&[Vec<u8>]) -> Result<T, String>,
-    state: Mutex<State<T>>,
+    state: Mutex<FileState<T>>,
     metrics: GatewayMetrics,
 }
 
-struct State<T> {
+struct FileState<T> {
     contents: Vec<Vec<u8>>,
     value: Arc<T>,
     looked: Instant,
@@ -37,7 +37,7 @@ impl<T> Watched<T> {
     ) -> Result<Self, String> {
         let contents = contents(&files)?;
         let value = Arc::new(read(&contents).map_err(|fault| told(&files, &fault))?);
-        let state = State { contents, value, looked: Instant::now(), fault: None };
+        let state = FileState { contents, value, looked: Instant::now(), fault: None };
         Ok(Self { files, read, state: Mutex::new(state), metrics })
     }
 
@@ -52,7 +52,7 @@ impl<T> Watched<T> {
         state.value.clone()
     }
 
-    fn look(&self, state: &mut State<T>) {
+    fn look(&self, state: &mut FileState<T>) {
         let contents = match contents(&self.files) {
             Ok(contents) if contents == state.contents => {
                 state.fault = None;
@@ -66,11 +66,11 @@ impl<T> Watched<T> {
         });
         match read {
             Ok((contents, value)) => {
-                tracing::info!(files = ?self.files, "files of the gateway have changed, and are used");
+                tracing::info!(files = ?self.files, "reloaded changed files of the gateway");
                 (state.contents, state.value, state.fault) = (contents, Arc::new(value), None);
             }
             Err(fault) if state.fault.as_ref() != Some(&fault) => {
-                tracing::warn!("{fault}; what was there before is used on, and the files are read again");
+                tracing::warn!("{fault}; the files read before stay in use, and these are read again");
                 self.metrics.reload_failures.inc();
                 state.fault = Some(fault);
             }

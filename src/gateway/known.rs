@@ -11,19 +11,19 @@ use super::draft::Draft;
 /// So many are remembered: a few megabytes. What is beyond is asked for again.
 const MOST: usize = 32_768;
 
-/// See the module.
+/// The names of Signals that are stored already.
 #[derive(Default)]
-pub(super) struct Known(Mutex<State>);
+pub(super) struct StoredSignals(Mutex<StoredNames>);
 
 #[derive(Default)]
-struct State {
+struct StoredNames {
     /// The five minutes that all of them are of: in others, no name comes again.
     bucket: i64,
     /// The namespace of each, by its name, which says all that it reports.
     namespaces: HashMap<String, String>,
 }
 
-impl Known {
+impl StoredSignals {
     /// Where this Signal is stored.
     pub(super) fn namespace(&self, draft: &Draft) -> Option<String> {
         // Nothing panics while the lock is held.
@@ -34,7 +34,7 @@ impl Known {
     pub(super) fn add(&self, draft: &Draft, namespace: &str) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.bucket != draft.shared.bucket {
-            *state = State { bucket: draft.shared.bucket, namespaces: HashMap::new() };
+            *state = StoredNames { bucket: draft.shared.bucket, namespaces: HashMap::new() };
         }
         if state.namespaces.len() < MOST {
             state.namespaces.insert(draft.name.clone(), namespace.to_owned());

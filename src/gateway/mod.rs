@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use create::{Creator, Places};
-pub use rules::Rules;
+pub use rules::TargetRules;
 pub use security::SecuritySettings;
 pub use server::{Gateway, serve};
 
@@ -55,12 +55,12 @@ pub struct Limits {
 /// What reading a body comes to, for tests and benchmarks of the reader alone: how many Signals it makes, of how many bytes, and how many alerts it rejects.
 pub fn read(
     bytes: &[u8],
-    rules: &Rules,
+    rules: &TargetRules,
     limits: &Limits,
     now: Timestamp,
 ) -> Result<(usize, usize, usize), body::BodyFault> {
     let batch = batch::batch(&read_body(bytes, limits.max_body)?, rules, limits.batch, now);
     let bytes = batch.signals.iter().map(|draft| draft.table().len()).sum();
-    let rejected = batch.alerts.iter().filter(|fate| matches!(fate.verdict, batch::Verdict::Rejected(_))).count();
+    let rejected = batch.alerts.iter().filter(|fate| matches!(fate.verdict, batch::AlertVerdict::Rejected(_))).count();
     Ok((batch.signals.len(), bytes, rejected))
 }

@@ -16,10 +16,10 @@ use serde::Deserialize;
 
 use crate::storm::{Resource, Severity};
 
-/// Labels that tell who was scraped, and never what is broken (case E6).
+/// LabelPairs that tell who was scraped, and never what is broken (case E6).
 const OF_THE_SCRAPER: [&str; 7] = ["job", "instance", "service", "endpoint", "container", "prometheus", "namespace"];
 
-/// Labels that tell what and where an alert is.
+/// LabelPairs that tell what and where an alert is.
 const OF_THE_ALERT: [&str; 4] = ["alertname", "severity", "cluster", "exported_namespace"];
 
 /// Where the built-in kinds are in the order of choice, the first one first: what is specific wins over what contains it.
@@ -97,9 +97,9 @@ pub(super) struct TargetKind {
     pub(super) cluster_scoped: bool,
 }
 
-/// See the module.
+/// What an alert is about, by its labels.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct TargetRules {
     /// By label, with its place in the order.
     targets: HashMap<String, (usize, TargetKind)>,
     severities: HashMap<String, Severity>,
@@ -128,13 +128,13 @@ struct FileTarget {
     cluster_scoped: bool,
 }
 
-impl Default for Rules {
+impl Default for TargetRules {
     fn default() -> Self {
         Self::with(File { targets: Vec::new(), severities: HashMap::new(), exporters: Vec::new() })
     }
 }
 
-impl Rules {
+impl TargetRules {
     /// The built-in rules and those of a settings file. The message says what is wrong with the file.
     pub fn parse(yaml: &str) -> Result<Self, String> {
         let file: File = serde_saphyr::from_str(yaml).map_err(|fault| fault.to_string())?;
@@ -220,12 +220,12 @@ mod tests {
     #[case("", Severity::Warning)]
     #[case("whatever", Severity::Warning)]
     fn a_severity_is_what_its_word_stands_for_else_warning(#[case] word: &str, #[case] severity: Severity) {
-        assert_eq!(Rules::default().severity(word), severity);
+        assert_eq!(TargetRules::default().severity(word), severity);
     }
 
     #[test]
     fn a_settings_file_adds_to_the_tables_and_comes_first() {
-        let rules = Rules::parse(
+        let rules = TargetRules::parse(
             "targets:\n  - {label: rollout, apiVersion: argoproj.io/v1alpha1, kind: Rollout}\n  - {label: node, kind: Machine}\n\
              severities: {Sev0: critical, page: error}\nexporters: [my-exporter]\n",
         )
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(rules.target("node").unwrap().1.kind, "Machine");
         assert_eq!((rules.severity("sev0"), rules.severity("page")), (Severity::Critical, Severity::Error));
         assert!(rules.is_exporter("my-exporter-0") && rules.is_exporter("prometheus-node-exporter"));
-        assert!(Rules::parse("{}").is_ok());
+        assert!(TargetRules::parse("{}").is_ok());
     }
 
     #[rstest]
@@ -250,7 +250,7 @@ mod tests {
     #[case("severities: {x: awful}", "awful")]
     #[case("target: []", "target")]
     fn a_settings_file_that_cannot_be_meant_is_refused(#[case] yaml: &str, #[case] says: &str) {
-        let fault = Rules::parse(yaml).unwrap_err();
+        let fault = TargetRules::parse(yaml).unwrap_err();
         assert!(fault.contains(says), "{fault}");
     }
 }

@@ -64,7 +64,7 @@ impl SecuritySettings {
 /// The digests of the tokens that are accepted.
 struct Tokens(Vec<[u8; 32]>);
 
-/// See the module.
+/// Who may send webhooks, and over which TLS.
 pub(super) struct Security {
     tokens: Option<Watched<Tokens>>,
     tls: Option<Watched<ServerConfig>>,

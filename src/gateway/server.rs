@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Problem, Results};
-use super::batch::{Batch, batch};
+use super::batch::{Webhook, batch};
 use super::body::{BodyFault, read_body};
 use super::create::{Creator, told};
-use super::rules::Rules;
+use super::rules::TargetRules;
 use super::security::Security;
 use super::{GatewaySettings, Limits};
 use crate::metrics::{AlertResult, GatewayAnswer, GatewayMetrics};
@@ -56,7 +56,7 @@ const KIB: usize = 1024;
 /// Takes webhooks.
 pub struct Gateway {
     limits: Limits,
-    rules: Arc<Rules>,
+    rules: Arc<TargetRules>,
     security: Security,
     creator: Creator,
     clock: Clock,
@@ -76,11 +76,11 @@ impl Gateway {
         metrics: GatewayMetrics,
     ) -> Result<Self, String> {
         let rules = match &settings.settings_file {
-            None => Rules::default(),
+            None => TargetRules::default(),
             Some(file) => {
                 let wrong = |fault: String| format!("--gateway-settings-file {}: {fault}", file.display());
                 let yaml = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-                Rules::parse(&yaml).map_err(wrong)?
+                TargetRules::parse(&yaml).map_err(wrong)?
             }
         };
         let limits = settings.limits;
@@ -147,7 +147,7 @@ impl Gateway {
     /// Waits until a body of this size may be in memory.
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let kib = u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX);
-        let busy = || Problem::Unavailable("too many alerts at once: come back".to_owned());
+        let busy = || Problem::Unavailable("too many alerts at once: retry later".to_owned());
         if let Ok(permit) = self.memory.clone().try_acquire_many_owned(kib) {
             return Ok(permit);
         }
@@ -168,7 +168,7 @@ impl Gateway {
         Ok(bytes)
     }
 
-    async fn batch(&self, bytes: Vec<u8>) -> Result<Batch, Problem> {
+    async fn batch(&self, bytes: Vec<u8>) -> Result<Webhook, Problem> {
         let (limits, rules, now) = (self.limits, self.rules.clone(), self.clock.now());
         let long = bytes.len() > LONG_READ;
         let work = move || read_body(&bytes, limits.max_body).map(|body| batch(&body, &rules, limits.batch, now));
@@ -184,7 +184,7 @@ impl Gateway {
         })
     }
 
-    async fn store(&self, batch: &Batch) -> Result<Response<Body>, Problem> {
+    async fn store(&self, batch: &Webhook) -> Result<Response<Body>, Problem> {
         let mut stored = Vec::with_capacity(batch.signals.len());
         let mut failed = Vec::new();
         for result in self.creator.store(&batch.signals).await {
@@ -243,7 +243,7 @@ async fn webhook(State(gateway): State<Arc<Gateway>>, request: Request<Body>) ->
     let answer = timeout(gateway.limits.timeout, gateway.answer(request)).await.unwrap_or_else(|_| {
         let seconds = gateway.limits.timeout.as_secs_f64();
         tracing::warn!(seconds, "a webhook is not stored in time; Alertmanager will send it again");
-        Err(Problem::Unavailable(format!("not all is stored after {seconds} s: come back")))
+        Err(Problem::Unavailable(format!("not everything was stored within {seconds} s: retry")))
     });
     let answered = answer.as_ref().map_or_else(Problem::answer, |_| GatewayAnswer::Ok);
     gateway.metrics.answered(answered, begun.elapsed());
@@ -298,7 +298,7 @@ async fn connection(stream: TcpStream, gateway: &Gateway, router: Router, stop: 
     match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => speak(stream, router, stop, end).await,
         // Whoever connects can make this happen as often as he likes.
-        Ok(Err(error)) => tracing::debug!(%error, "a client of the gateway does not speak our TLS"),
+        Ok(Err(error)) => tracing::debug!(%error, "a client of the gateway failed the TLS handshake"),
         Err(_) => tracing::debug!("a client of the gateway does not finish its TLS handshake"),
     }
 }

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::body::Labels;
-use super::rules::{Rank, Rules, TargetKind};
+use super::body::LabelPairs;
+use super::rules::{Rank, TargetKind, TargetRules};
 use super::text::{clean, clean_name};
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Resource, Severity};
@@ -28,12 +28,12 @@ pub(super) struct About<'a> {
     pub(super) namespace: Option<&'a str>,
     pub(super) cluster: Option<Cow<'a, str>>,
     /// `None`: the alert names no resource.
-    pub(super) target: Option<Target<'a>>,
+    pub(super) target: Option<AlertTarget<'a>>,
 }
 
 /// The resource that an alert names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target<'a> {
+pub(super) struct AlertTarget<'a> {
     pub(super) api_version: Option<&'a str>,
     pub(super) kind: &'a str,
     /// The empty text: in none.
@@ -41,7 +41,7 @@ pub(super) struct Target<'a> {
     pub(super) name: Cow<'a, str>,
 }
 
-impl Target<'_> {
+impl AlertTarget<'_> {
     /// It as a resource, checked.
     pub(super) fn resource<'b>(&'b self, scope: Option<&'b str>) -> Option<Resource<'b>> {
         Resource::new(self.api_version, self.kind, Some(self.namespace), &self.name, scope).ok()
@@ -58,7 +58,7 @@ struct Candidate<'a> {
 
 /// What was found on one way through the labels.
 #[derive(Default)]
-struct Found<'a> {
+struct NamedResource<'a> {
     name: Option<&'a str>,
     severity: Option<&'a str>,
     cluster: Option<&'a str>,
@@ -68,9 +68,9 @@ struct Found<'a> {
     candidates: Vec<Candidate<'a>>,
 }
 
-impl Rules {
+impl TargetRules {
     /// What these labels say. `None`: there is no alert name.
-    pub(super) fn about<'a>(&'a self, labels: &'a Labels<'_>) -> Option<About<'a>> {
+    pub(super) fn about<'a>(&'a self, labels: &'a LabelPairs<'_>) -> Option<About<'a>> {
         let found = self.find(labels);
         let name = clean_name(found.name?, MAX_NAME);
         if name.is_empty() {
@@ -92,7 +92,7 @@ impl Rules {
             let name = clean(candidate.name, MAX_RESOURCE);
             let TargetKind { api_version, kind, cluster_scoped, .. } = candidate.kind;
             let namespace = namespace.filter(|_| !cluster_scoped).unwrap_or_default();
-            (!name.is_empty()).then_some(Target { api_version: api_version.as_deref(), kind, namespace, name })
+            (!name.is_empty()).then_some(AlertTarget { api_version: api_version.as_deref(), kind, namespace, name })
         });
         Some(About {
             name,
@@ -103,8 +103,8 @@ impl Rules {
         })
     }
 
-    fn find<'a>(&'a self, labels: &'a Labels<'_>) -> Found<'a> {
-        let mut found = Found::default();
+    fn find<'a>(&'a self, labels: &'a LabelPairs<'_>) -> NamedResource<'a> {
+        let mut found = NamedResource::default();
         for (label, value) in labels {
             // To Prometheus an empty label is none.
             let (label, value) = (label.as_ref(), value.as_ref());

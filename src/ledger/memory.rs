@@ -9,12 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot, Version, wholly_held};
+use super::{Begun, Closing, DedupWindow, Durability, Ledger, LedgerError, Merge, Snapshot, Version, wholly_held};
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::merge::{News, StormSets};
 use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata};
 
-/// See the module.
+/// A ledger in the memory of this process.
 pub struct MemoryLedger {
     /// Random, and as short-lived as the ledger.
     key: DigestKey,
@@ -69,8 +69,8 @@ struct KeyRecord {
     closing: Vec<ClosedStorm>,
     last_closed: Option<Epoch>,
     /// What closed storms hold, each for itself: one that meets repeats for ever does not keep the others.
-    held: BTreeMap<Option<Epoch>, Held>,
-    resolved_early: Held,
+    held: BTreeMap<Option<Epoch>, HeldSet>,
+    resolved_early: HeldSet,
 }
 
 struct OpenStorm {
@@ -94,19 +94,19 @@ struct ClosedStorm {
 
 /// Occurrences that are remembered for the dedup horizon.
 #[derive(Default)]
-struct Held {
+struct HeldSet {
     uids: HashSet<Digest>,
-    last_met: Option<Moment>,
+    last_met: Option<DedupWindow>,
 }
 
-impl Held {
-    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, at: Moment) {
+impl HeldSet {
+    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, at: DedupWindow) {
         self.uids.extend(uids);
         self.last_met = Some(at);
     }
 
     /// A repeat renews the memory of it (case C13).
-    fn meets(&mut self, uid: Digest, at: Moment) {
+    fn meets(&mut self, uid: Digest, at: DedupWindow) {
         if self.uids.contains(&uid) {
             self.last_met = Some(at);
         }
@@ -124,7 +124,7 @@ impl KeyRecord {
         self.expire(now);
         // Met once per merge, before the closure below borrows the sets.
         for observation in observations {
-            let at = Moment { now, horizon: observation.dedup_horizon };
+            let at = DedupWindow { now, horizon: observation.dedup_horizon };
             for held in self.held.values_mut() {
                 observation.reports.iter().for_each(|report| held.meets(report.uid, at));
             }
@@ -152,7 +152,7 @@ impl KeyRecord {
         self.open.take_if(|storm| storm.epoch == epoch)
     }
 
-    fn retire(&mut self, storm: OpenStorm, at: Moment) {
+    fn retire(&mut self, storm: OpenStorm, at: DedupWindow) {
         self.last_closed = self.last_closed.max(Some(storm.epoch));
         self.held.entry(Some(storm.epoch)).or_default().add(storm.state.into_held(), at);
     }
@@ -183,7 +183,7 @@ impl MemoryLedger {
 #[async_trait]
 impl Ledger for MemoryLedger {
     async fn begin(&self) -> Result<Begun, LedgerError> {
-        Ok(Begun { key: self.key, memory: Memory::Kept })
+        Ok(Begun { key: self.key, durability: Durability::Intact })
     }
 
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
@@ -220,7 +220,13 @@ impl Ledger for MemoryLedger {
         Ok(Some(id.epoch))
     }
 
-    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn hold(
+        &self,
+        key: StormKey,
+        epoch: Option<Epoch>,
+        uids: &[Digest],
+        at: DedupWindow,
+    ) -> Result<(), LedgerError> {
         let mut records = self.records();
         records.sweep(at.now);
         let record = records.keys.entry(key).or_default();
@@ -229,7 +235,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
         let mut records = self.records();
         records.sweep(at.now);
         records.keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), at);
@@ -292,7 +298,7 @@ impl Ledger for MemoryLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        at: Moment,
+        at: DedupWindow,
     ) -> Result<Closing, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(Closing::Changed) };
@@ -313,7 +319,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+    async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(false) };
         let Some(mut storm) = record.take_open(id.epoch) else { return Ok(false) };

@@ -1,8 +1,9 @@
 //! What is measured of the gateway.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -56,13 +57,26 @@ closed! {
     }
 }
 
-closed! {
-    /// Where a Signal is.
-    SignalPlace {
-        /// In the namespace of its trouble.
-        Trouble,
-        /// In the operator's.
-        Home,
+/// Which namespace a Signal went to.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub enum SignalNamespace {
+    /// That of its alerts.
+    Origin,
+    /// The operator's own, because the origin refuses it.
+    Fallback,
+}
+
+impl SignalNamespace {
+    /// Both of them.
+    pub const ALL: &[Self] = &[Self::Origin, Self::Fallback];
+}
+
+impl EncodeLabelValue for SignalNamespace {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(match self {
+            Self::Origin => "origin",
+            Self::Fallback => "fallback",
+        })
     }
 }
 
@@ -82,7 +96,7 @@ pub struct AlertLabels {
 #[allow(missing_docs)]
 pub struct StoreLabels {
     pub result: StoreResult,
-    pub place: SignalPlace,
+    pub namespace: SignalNamespace,
 }
 
 /// The metrics of the gateway; cheap to clone.
@@ -134,8 +148,8 @@ impl GatewayMetrics {
             drop(self.alerts.get_or_create(&AlertLabels { result }));
         }
         for result in StoreResult::ALL.iter().copied() {
-            for place in SignalPlace::ALL.iter().copied() {
-                drop(self.signals.get_or_create(&StoreLabels { result, place }));
+            for namespace in SignalNamespace::ALL.iter().copied() {
+                drop(self.signals.get_or_create(&StoreLabels { result, namespace }));
             }
         }
     }
@@ -152,7 +166,7 @@ impl GatewayMetrics {
     }
 
     /// One Signal was stored, or was not.
-    pub fn stored(&self, result: StoreResult, place: SignalPlace) {
-        self.signals.get_or_create(&StoreLabels { result, place }).inc();
+    pub fn stored(&self, result: StoreResult, namespace: SignalNamespace) {
+        self.signals.get_or_create(&StoreLabels { result, namespace }).inc();
     }
 }

@@ -2,6 +2,7 @@
 //! failure is a rise that an alert sees, and not a series that begins.
 
 use prometheus_client::encoding::EncodeLabelSet;
+use stormfold_core::engine::resync::ResyncReason;
 
 /// An enum of label values with a list of them all.
 macro_rules! closed {
@@ -152,9 +153,51 @@ closed! {
         Receipts,
         /// Statuses of policies out.
         Policies,
-        /// What is kept no longer.
+        /// Deletes after the retention.
         Retention,
     }
+}
+
+closed! {
+    /// Why all Signals are read. Named as `ResyncReason`.
+    #[allow(missing_docs)]
+    RelistReason {
+        Start,
+        LedgerReplaced,
+        LedgerWiped,
+        LedgerLost,
+        LedgerBehind,
+        ClosedInCluster,
+        StormDropped,
+        RequestDeleted,
+        ReceiptsDropped,
+        OpeningUnknown,
+        HeldBackOverflow,
+    }
+}
+
+impl From<ResyncReason> for RelistReason {
+    fn from(reason: ResyncReason) -> Self {
+        match reason {
+            ResyncReason::Start => Self::Start,
+            ResyncReason::LedgerReplaced => Self::LedgerReplaced,
+            ResyncReason::LedgerWiped => Self::LedgerWiped,
+            ResyncReason::LedgerLost => Self::LedgerLost,
+            ResyncReason::LedgerBehind => Self::LedgerBehind,
+            ResyncReason::ClosedInCluster => Self::ClosedInCluster,
+            ResyncReason::StormDropped => Self::StormDropped,
+            ResyncReason::RequestDeleted => Self::RequestDeleted,
+            ResyncReason::ReceiptsDropped => Self::ReceiptsDropped,
+            ResyncReason::OpeningUnknown => Self::OpeningUnknown,
+            ResyncReason::HeldBackOverflow => Self::HeldBackOverflow,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct RelistLabels {
+    pub reason: RelistReason,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -25,10 +25,10 @@ pub struct ServerReading {
 
 /// The gauges; cheap to clone, all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct ServerMetrics(Arc<Mutex<State>>);
+pub struct ServerMetrics(Arc<Mutex<ServerState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ServerState {
     /// `None`: the ledger has no server.
     connected: Option<bool>,
     reading: ServerReading,
@@ -81,7 +81,7 @@ impl ServerMetrics {
         self.lock().reading = reading;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

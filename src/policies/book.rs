@@ -10,7 +10,7 @@ use crate::api::StormPolicy;
 use crate::storm::matching::Rule;
 use crate::storm::{GroupBy, Policy, PolicySet};
 
-/// See the module.
+/// The policies of the cluster, valid or not, and their former groupings.
 pub(super) struct Book {
     built_in: Arc<Policy>,
     entries: BTreeMap<String, Entry>,

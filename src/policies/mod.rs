@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 
 pub use status::write_statuses;
-pub use watching::{watch_namespaces, watch_policies};
+pub use watching::{tell_policies, watch_namespaces, watch_policies};
 
 use book::Book;
 
@@ -24,7 +24,7 @@ use crate::runtime::error::call;
 use crate::storm::matching::Labels;
 use crate::storm::{GroupBy, Policy, PolicySet};
 
-/// See the module.
+/// The policies in force and the labels of namespaces. Read often, replaced on each edit.
 pub struct Policies {
     namespaces: Api<PartialObjectMeta<Namespace>>,
     book: Mutex<Book>,

@@ -1,7 +1,7 @@
 //! The status of each policy: whether it is in force, how many storms are open under it, when it last matched. Written when it changed, and
 //! seldom: it is for people.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -18,17 +18,18 @@ use crate::api::{
     ACCEPTED, FIELD_MANAGER, REASON_COMPILED, REASON_INVALID, StormPolicy, StormPolicyStatus, condition,
     upsert_condition,
 };
+use crate::inbox::Inbox;
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::runtime::error::{Disposition, call};
 
 /// How often statuses are looked at: a person who edits a policy sees in this time whether it is in force.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Writes the statuses until `stop`. `open`: how many storms are open under each policy.
+/// Writes the statuses until `stop`. The engine knows how many storms are open under each policy.
 pub async fn write_statuses(
     policies: Arc<Policies>,
     client: Client,
-    open: impl Fn() -> HashMap<String, i64>,
+    inbox: Inbox,
     now: impl Fn() -> Timestamp,
     metrics: Metrics,
     stop: CancellationToken,
@@ -36,7 +37,7 @@ pub async fn write_statuses(
     let api: Api<StormPolicy> = Api::all(client);
     policies.listed().await;
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        let open = open();
+        let Some(open) = inbox.look(|engine| engine.store().open_by_policy()).await else { return };
         for (name, status) in policies.statuses(&open, now()) {
             // The fields are ours alone, and absolute: a late write is mended by the next look.
             let body = json!({
@@ -64,7 +65,7 @@ pub async fn write_statuses(
 
 impl Policies {
     /// The statuses that are not what they should be.
-    fn statuses(&self, open: &HashMap<String, i64>, now: Timestamp) -> Vec<(String, StormPolicyStatus)> {
+    fn statuses(&self, open: &BTreeMap<String, i64>, now: Timestamp) -> Vec<(String, StormPolicyStatus)> {
         let matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let status = |entry: &Entry| {
             let name = entry.object.name_any();

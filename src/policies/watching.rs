@@ -1,4 +1,4 @@
-//! The watches on StormPolicies and on the labels of Namespaces.
+//! The watches on StormPolicies and on the labels of Namespaces, and what the engine is told of the policies.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -8,12 +8,31 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
+use stormfold_core::engine::input::Input;
 use tokio_util::sync::CancellationToken;
 
 use super::Policies;
 use crate::api::StormPolicy;
+use crate::inbox::Inbox;
 use crate::runtime::guarded::Guarded;
 use crate::runtime::watch::Watch;
+
+/// Tells the engine which policies are in force, until `stop`.
+pub async fn tell_policies(policies: Arc<Policies>, inbox: Inbox, stop: CancellationToken) {
+    let mut changes = policies.changes();
+    let listed = async {
+        policies.listed().await;
+        inbox.send(Input::Policies(policies.view().set));
+        inbox.send(Input::PoliciesListed);
+    };
+    if stop.run_until_cancelled(listed).await.is_none() {
+        return;
+    }
+    // The sender lives as long as `policies`.
+    while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+        inbox.send(Input::Policies(policies.view().set));
+    }
+}
 
 /// Keeps the policies, until `stop`.
 pub async fn watch_policies(client: Client, watch: Watch, policies: Arc<Policies>, stop: CancellationToken) {

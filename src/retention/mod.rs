@@ -1,9 +1,9 @@
-//! What is kept no longer: the Signals of storms that have been closed for the retention of their policy, then the RemediationRequests
+//! Retention: deletes the Signals of storms that have been closed for the retention of their policy, then the RemediationRequests
 //! themselves. One object at a time, at a bounded rate: it must never be what the API server is busy with.
 //!
 //! Nothing is remembered but when the Signals of each storm were looked for: after a restart all are looked for once more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +11,17 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
+use stormfold_core::engine::call::ObjectName;
+use stormfold_core::request::Request;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{RemediationRequest, Signal};
+use crate::inbox::Inbox;
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::policies::Policies;
-use crate::publish::{Projections, is_open};
 use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, call};
-use crate::storm::Policy;
+use crate::storm::{Policy, StormId};
 
 /// How often closed storms are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,10 +32,10 @@ const PACE: Duration = Duration::from_millis(20);
 /// Signals in one page.
 const PAGE: u32 = 100;
 
-/// Deletes what is kept no longer.
+/// Deletes objects whose retention is over.
 pub struct Retention {
-    /// What the cluster shows.
-    pub projections: Arc<Projections>,
+    /// The engine, which knows what the cluster shows.
+    pub inbox: Inbox,
     /// How long it is kept.
     pub policies: Arc<Policies>,
     /// The API server.
@@ -56,18 +58,18 @@ struct Due {
 impl Retention {
     /// Deletes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let known = async { tokio::join!(self.projections.listed(), self.policies.listed()) };
-        if stop.run_until_cancelled(known).await.is_none() {
+        if stop.run_until_cancelled(self.policies.listed()).await.is_none() {
             return;
         }
         let mut looked = HashMap::new();
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            let closed = self.projections.closed();
-            looked.retain(|id, _| self.projections.get(*id).is_some());
-            for id in closed {
-                let Some(object) = self.projections.get(id) else { continue };
-                let policy = self.policies.named(&object.spec.policy_ref.name);
-                let now = self.clock.now();
+            let closed = self.inbox.look(|engine| engine.requests_listed().then(|| engine.store().closed()));
+            let Some(Some(closed)) = stop.run_until_cancelled(closed).await.flatten() else { continue };
+            let ids: HashSet<StormId> = closed.iter().map(|object| object.id).collect();
+            looked.retain(|id, _| ids.contains(id));
+            for object in closed {
+                let (id, now) = (object.id, self.clock.now());
+                let policy = self.policies.named(&object.opening.policy);
                 let mut due = due(&object, &policy, now);
                 due.signals &= looked.get(&id).is_none_or(|last| now.duration_since(*last) > LOOK_AGAIN);
                 let done = stop.run_until_cancelled(self.delete(&object, due)).await;
@@ -75,7 +77,8 @@ impl Retention {
                 if let Err(error) = done {
                     let disposition = error.disposition();
                     self.metrics.failed(Loop::Retention, disposition);
-                    tracing::warn!(storm = ?id, ?disposition, %error, "what is kept no longer is not deleted yet");
+                    let storm = ObjectName { namespace: object.namespace.clone(), name: object.name.clone() };
+                    tracing::warn!(%storm, ?disposition, %error, "objects whose retention is over are not deleted yet");
                     // The next look tries again; until then the API server is left alone.
                     break;
                 }
@@ -86,24 +89,24 @@ impl Retention {
         }
     }
 
-    async fn delete(&self, object: &RemediationRequest, due: Due) -> Result<(), ApiError> {
+    async fn delete(&self, object: &Request, due: Due) -> Result<(), ApiError> {
         // Before the request goes, once more: nobody would look for them afterwards.
         if due.signals || due.request {
             self.delete_signals(object).await?;
         }
         if due.request {
-            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-            let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), &namespace);
-            self.delete_one(&api, object, ApiWrite::DeleteRequest).await?;
+            let Request { namespace, name, uid, .. } = object;
+            let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
+            self.delete_one(&api, name, uid.clone(), ApiWrite::DeleteRequest).await?;
             tracing::info!(namespace, name, "RemediationRequest deleted after its retention");
         }
         Ok(())
     }
 
     /// Deletes the Signals whose receipt names this storm.
-    async fn delete_signals(&self, object: &RemediationRequest) -> Result<(), ApiError> {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(self.client.clone(), &namespace);
+    async fn delete_signals(&self, object: &Request) -> Result<(), ApiError> {
+        let Request { namespace, name, .. } = object;
+        let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(self.client.clone(), namespace);
         let params = ListParams::default().fields(&format!("status.storm={name}")).limit(PAGE);
         let mut deleted = 0;
         loop {
@@ -113,7 +116,7 @@ impl Retention {
                 break;
             }
             for signal in &page {
-                self.delete_one(&api, signal, ApiWrite::DeleteSignal).await?;
+                self.delete_one(&api, &signal.name_any(), signal.uid(), ApiWrite::DeleteSignal).await?;
                 tokio::time::sleep(PACE).await;
             }
             deleted += page.len();
@@ -125,14 +128,19 @@ impl Retention {
     }
 
     /// This very object, and no other that has its name by now.
-    async fn delete_one<K>(&self, api: &Api<K>, object: &impl ResourceExt, write: ApiWrite) -> Result<(), ApiError>
+    async fn delete_one<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        uid: Option<String>,
+        write: ApiWrite,
+    ) -> Result<(), ApiError>
     where
         K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     {
-        let name = object.name_any();
-        let uid = Preconditions { uid: object.uid(), resource_version: None };
+        let uid = Preconditions { uid, resource_version: None };
         let params = DeleteParams { preconditions: Some(uid), ..DeleteParams::default() };
-        match call(|| format!("delete {} {name}", K::kind(&())), api.delete(&name, &params)).await {
+        match call(|| format!("delete {} {name}", K::kind(&())), api.delete(name, &params)).await {
             Ok(_) => self.metrics.wrote(write, WriteResult::Done),
             Err(error) if matches!(error.code(), Some(404 | 409)) => self.metrics.wrote(write, WriteResult::Gone),
             Err(error) => {
@@ -145,11 +153,10 @@ impl Retention {
 }
 
 /// What is due, strictly after its time. An object without an end is kept.
-fn due(object: &RemediationRequest, policy: &Policy, now: Timestamp) -> Due {
-    let storm = object.status.as_ref().and_then(|status| status.storm.as_ref());
-    let closed = storm.filter(|_| !is_open(object)).and_then(|storm| storm.closed_at.as_ref());
+fn due(object: &Request, policy: &Policy, now: Timestamp) -> Due {
+    let closed = object.end().and_then(|end| end.at);
     let over = |kept: Option<SignedDuration>| match (closed, kept) {
-        (Some(closed), Some(kept)) => now > closed.0.checked_add(kept).unwrap_or(Timestamp::MAX),
+        (Some(closed), Some(kept)) => now > closed.checked_add(kept).unwrap_or(Timestamp::MAX),
         _ => false,
     };
     let signals = over(policy.retention);
@@ -161,18 +168,29 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::api::RemediationRequestSpec;
+    use crate::api::{OpeningSignal, RemediationRequestSpec};
+    use crate::cluster::request_of;
+    use crate::storm::StormKey;
+    use crate::storm::name::storm_name;
 
     use super::*;
 
-    fn closed(state: &str) -> RemediationRequest {
+    fn closed(state: &str) -> Request {
         let storm = json!({
             "state": state, "alertCount": 1, "firingCount": 1, "affectedCount": 0, "severity": "error",
             "firstSeen": "2026-01-01T00:00:00Z", "lastSeen": "2026-01-01T00:00:00Z", "revision": 1, "closedAt": "2026-01-01T00:00:00Z",
         });
-        let mut object = RemediationRequest::new("storm-x", RemediationRequestSpec::default());
+        let spec = RemediationRequestSpec {
+            pattern: "X in prod".into(),
+            storm_key: StormKey::new("prod", "X in prod").to_hex(),
+            epoch: 1,
+            signal: OpeningSignal { name: "X".into(), source_kind: None },
+            ..RemediationRequestSpec::default()
+        };
+        let mut object = RemediationRequest::new(&storm_name("X in prod", 1), spec);
+        object.metadata.namespace = Some("prod".into());
         object.status = serde_json::from_value(json!({ "storm": storm })).unwrap();
-        object
+        request_of(&object).unwrap()
     }
 
     fn after(seconds: i64) -> Timestamp {

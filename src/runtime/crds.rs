@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// One call: an API server that does not answer must not hold up what would say so.
 const CALL: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// Compares the CRDs of the cluster with those of this operator.
 pub struct CrdCheck {
     api: Api<CustomResourceDefinition>,
     ours: Vec<CustomResourceDefinition>,
@@ -31,7 +31,7 @@ pub struct CrdCheck {
 
 /// What was found, the worst of all CRDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Found {
+enum CrdState {
     /// All of them will do, or nothing can ever be told.
     Fine,
     /// One of them is not there: the watches say so, too.
@@ -54,13 +54,13 @@ impl CrdCheck {
         let mut was_older = false;
         loop {
             let held = match stop.run_until_cancelled(Box::pin(self.look())).await? {
-                Found::Older => {
+                CrdState::Older => {
                     was_older = true;
                     true
                 }
-                Found::Silent => was_older,
+                CrdState::Silent => was_older,
                 // Once more after it was replaced: the API server serves the new one a moment later.
-                Found::Fine | Found::Absent => std::mem::take(&mut was_older),
+                CrdState::Fine | CrdState::Absent => std::mem::take(&mut was_older),
             };
             if !held {
                 return Some(());
@@ -73,7 +73,7 @@ impl CrdCheck {
     pub async fn watch(mut self, stop: CancellationToken) {
         loop {
             let Some(found) = stop.run_until_cancelled(Box::pin(self.look())).await else { return };
-            let wait = if found == Found::Fine { EVERY } else { AGAIN };
+            let wait = if found == CrdState::Fine { EVERY } else { AGAIN };
             if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;
             }
@@ -81,23 +81,23 @@ impl CrdCheck {
     }
 
     /// Looks at each, and tells the gate.
-    async fn look(&mut self) -> Found {
-        let (mut worst, mut said) = (Found::Fine, Vec::new());
+    async fn look(&mut self) -> CrdState {
+        let (mut worst, mut said) = (CrdState::Fine, Vec::new());
         for ours in &self.ours {
             let name = ours.name_any();
             let (found, complaint) = match call_within(CALL, || format!("get CRD {name}"), self.api.get(&name)).await {
                 Ok(installed) => complaint(ours, &installed),
                 Err(error) if error.code() == Some(404) => {
-                    (Found::Absent, Some(format!("the CRD {name} is not installed: kubectl apply -f crds/")))
+                    (CrdState::Absent, Some(format!("the CRD {name} is not installed: kubectl apply -f crds/")))
                 }
                 // Whatever was said before stays until it is known better.
                 Err(error) if matches!(error.code(), Some(401 | 403)) => {
                     self.cannot_tell(&error);
-                    return Found::Fine;
+                    return CrdState::Fine;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the CRDs are looked at again");
-                    return Found::Silent;
+                    return CrdState::Silent;
                 }
             };
             worst = worst.max(found);
@@ -122,9 +122,9 @@ impl CrdCheck {
     }
 }
 
-fn complaint(ours: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> (Found, Option<String>) {
+fn complaint(ours: &CustomResourceDefinition, installed: &CustomResourceDefinition) -> (CrdState, Option<String>) {
     let lacks = lacks(ours, installed);
-    let Some(first) = lacks.first() else { return (Found::Fine, None) };
+    let Some(first) = lacks.first() else { return (CrdState::Fine, None) };
     let others = match lacks.len() - 1 {
         0 => String::new(),
         others => format!(" and {others} more"),
@@ -134,5 +134,5 @@ fn complaint(ours: &CustomResourceDefinition, installed: &CustomResourceDefiniti
         "the CRD {name} is older than this operator: it lacks {first}{others}; kubectl apply -f crds/ of version {}",
         env!("CARGO_PKG_VERSION")
     );
-    (Found::Older, Some(complaint))
+    (CrdState::Older, Some(complaint))
 }

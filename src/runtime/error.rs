@@ -2,26 +2,13 @@
 
 use std::time::Duration;
 
-use crate::ledger::LedgerError;
 use crate::metrics::DispositionLabel;
 
 /// The longest that one call may take. Without it a silent API server would hold a call for ever: the client has no timeout of
 /// its own, and its retries of 503 last minutes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a failure asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Disposition {
-    /// Trying again changes nothing until somebody changes something: say so. It is tried all the same, with the same back-off,
-    /// because nobody tells when it was changed.
-    Terminal,
-    /// Decided on an old state: read again, decide again, at once.
-    Conflict,
-    /// Passes by itself: back off.
-    Transient,
-    /// Nobody answers: back off, and say so in readiness.
-    Unavailable,
-}
+pub use stormfold_core::disposition::Disposition;
 
 /// A call to the API server that failed. The call may have had its effect.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +28,12 @@ pub enum ApiError {
         what: String,
         /// What came back.
         cause: Box<kube::Error>,
+    },
+    /// An answer that is not what was asked for: somebody made the object what we would not have written.
+    #[error("{what}: the answer is not an object that this operator would have written")]
+    Unreadable {
+        /// What was tried, on what.
+        what: String,
     },
 }
 
@@ -73,7 +66,7 @@ impl ApiError {
                 kube::Error::Api(status) => Some(status.code),
                 _ => None,
             },
-            Self::Timeout { .. } => None,
+            Self::Timeout { .. } | Self::Unreadable { .. } => None,
         }
     }
 
@@ -90,7 +83,7 @@ impl ApiError {
                 }
                 _ => false,
             },
-            Self::Timeout { .. } => false,
+            Self::Timeout { .. } | Self::Unreadable { .. } => false,
         }
     }
 
@@ -98,6 +91,7 @@ impl ApiError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Timeout { .. } => Disposition::Unavailable,
+            Self::Unreadable { .. } => Disposition::Terminal,
             Self::Kube { cause, .. } => match cause.as_ref() {
                 // The API server answers 500 when an apply has a field that its CRD does not know: no retry mends that.
                 kube::Error::Api(status) if status.message.contains("field not declared in schema") => {
@@ -112,17 +106,6 @@ impl ApiError {
                 // Whatever else the client can say is about a request that it could not make or an answer that it could not read.
                 _ => Disposition::Terminal,
             },
-        }
-    }
-}
-
-impl LedgerError {
-    /// What to do about it.
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            Self::Unavailable(_) | Self::Full(_) => Disposition::Unavailable,
-            Self::Refused(_) => Disposition::Terminal,
-            Self::Lost(_) => Disposition::Transient,
         }
     }
 }

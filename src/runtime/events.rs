@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::call;
 use crate::metrics::{ApiWrite, Metrics, WriteResult};
+use crate::storm::cut;
 
 /// Events that wait to be written. In a storm of bad Signals the conditions tell each; the Events tell the first ones.
 const QUEUE: usize = 256;
@@ -75,9 +76,4 @@ impl EventWriter {
             }
         }
     }
-}
-
-/// The longest beginning of `text` that has at most `bytes` bytes and ends at a character.
-pub fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }

@@ -27,7 +27,7 @@ pub struct Unreadable {
 }
 
 #[derive(Deserialize)]
-struct Outline {
+struct ObjectOutline {
     metadata: ObjectMeta,
     #[serde(default)]
     status: serde_json::Value,
@@ -37,7 +37,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         serde_json::from_str(text.get()).map(|object| Self(Ok(object))).or_else(|fault| {
-            let Outline { metadata, status } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+            let ObjectOutline { metadata, status } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
             Ok(Self(Err(Unreadable { metadata, status, fault: fault.to_string() })))
         })
     }

@@ -77,7 +77,7 @@ pub struct Election {
 }
 
 /// The Lease as it was seen last.
-struct Seen {
+struct SeenRenewal {
     version: String,
     at: Instant,
 }
@@ -111,7 +111,7 @@ impl Election {
     }
 
     /// The Lease, if it is ours now; `None`: somebody else holds it, or was faster.
-    async fn attempt(&self, seen: &mut Option<Seen>) -> Result<Option<Lease>, ApiError> {
+    async fn attempt(&self, seen: &mut Option<SeenRenewal>) -> Result<Option<Lease>, ApiError> {
         let Some(lease) = bounded("get", self.api.get_opt(LEASE)).await? else {
             let new = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
@@ -122,7 +122,7 @@ impl Election {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         let changed = seen.as_ref().is_none_or(|seen| seen.version != version);
         if changed {
-            *seen = Some(Seen { version, at: Instant::now() });
+            *seen = Some(SeenRenewal { version, at: Instant::now() });
         }
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What every loop needs: time, bounded calls, errors with a disposition, back-off, readiness, Kubernetes Events, CRDs.
+//! What every loop needs: time, bounded calls, errors with a disposition, back-off, readiness, Kubernetes Events, CRDs, watches.
 
 pub mod backoff;
 pub mod clock;

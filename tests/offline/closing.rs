@@ -6,9 +6,10 @@ use std::time::Duration;
 use rstest::rstest;
 use stormfold::api::{Outcome, RemediationStatus};
 use stormfold::metrics::{ApiWrite, WriteResult};
-use stormfold::publish::Next;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
+use stormfold_core::engine::effect::Next;
+use stormfold_core::engine::resync::ResyncReason;
 
 use crate::press::{Press, apply, at, create, get, opening_in, path, storm, storm_in};
 use crate::script::{Call, Expected};
@@ -60,11 +61,12 @@ async fn a_storm_without_rest_is_closed_at_its_maximum_age() {
 async fn the_end_is_written_after_the_last_owed_receipt() {
     let mut press = Press::published(&[1]).await;
     press.set_clock(QUIET + 1);
-    press.receipts.owed.store(1, Ordering::Relaxed);
+    press.owe(storm());
+    press.receipts.slow.store(true, Ordering::Relaxed);
     assert_eq!(press.run(storm(), vec![]).await, SHORTLY);
     assert!(matches!(press.view(storm()).await, LedgerView::Closed { .. }));
     assert_eq!(press.run(storm(), vec![]).await, SHORTLY);
-    press.receipts.owed.store(0, Ordering::Relaxed);
+    press.answer_receipts();
     assert_eq!(press.run(storm(), vec![ending("Quiet")]).await, Next::Done);
 }
 
@@ -88,7 +90,7 @@ async fn an_object_that_is_deleted_while_its_storm_closes_is_settled() {
     press.set_clock(QUIET + 1);
     press.server.remove(&path("prod", storm()));
     assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
-    assert_eq!(press.projections.of_key(storm().key).len(), 0);
+    assert_eq!(press.engine().store().of_key(storm().key).len(), 0);
     assert_eq!(press.writes(ApiWrite::Close, WriteResult::Gone), 1);
 }
 
@@ -131,23 +133,25 @@ async fn nothing_is_written_after_closed() {
     wiped.server.put(&press.server.object(&path("prod", storm())));
     wiped.watch_catches_up(storm());
     wiped.bring(&[2], 0).await;
-    wiped.listed.send_replace(None);
-    assert!(
-        matches!(wiped.run(storm(), vec![]).await, Next::After(_)),
+    wiped.list_begins();
+    assert_eq!(
+        wiped.run(storm(), vec![]).await,
+        Next::Done,
         "which storms are over was not known when this list began"
     );
-    wiped.listed.send_replace(Some(1));
-    assert!(matches!(wiped.run(storm(), vec![]).await, Next::After(_)), "first its Signals are read");
-    wiped.server.expect(vec![], wiped.rewatch.notified()).await;
-    assert!(matches!(wiped.run(storm(), vec![]).await, Next::After(_)), "they are being read");
+    assert!(wiped.list_ends().contains(&storm()), "the end of the list asks for it");
+    assert_eq!(wiped.run(storm(), vec![]).await, Next::Done, "first its Signals are read");
+    assert_eq!(wiped.wants_list(), Some(ResyncReason::ClosedInCluster));
+    assert_eq!(wiped.run(storm(), vec![]).await, Next::Done, "they are being read");
     assert!(
         matches!(wiped.view(storm()).await, LedgerView::Open { .. }),
         "a repeat joins it meanwhile, and opens nothing"
     );
-    wiped.listed.send_replace(Some(2));
+    wiped.list_begins();
+    assert!(wiped.list_ends().contains(&storm()), "the end of the list asks for it");
     assert_eq!(wiped.run(storm(), vec![]).await, Next::Done, "the ledger's storm lost its place");
-    assert!(wiped.receipts.told("abandon") > 0);
-    wiped.server.expect(vec![], wiped.rewatch.notified()).await;
+    assert!(wiped.receipts.abandoned() > 0);
+    assert_eq!(wiped.wants_list(), Some(ResyncReason::StormDropped));
     assert!(!matches!(wiped.view(storm()).await, LedgerView::Open { .. }));
 }
 
@@ -156,10 +160,10 @@ async fn nothing_is_written_after_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_that_the_ledger_does_not_know_has_no_receipts_written() {
     let mut press = Press::default();
-    press.receipts.unpublished.store(true, Ordering::Relaxed);
+    press.owe(storm());
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
-    assert_eq!(press.receipts.told("release"), 0);
-    press.server.expect(vec![], press.rewatch.notified()).await;
+    assert_eq!(press.receipts.released(), 0);
+    assert_eq!(press.wants_list(), Some(ResyncReason::ReceiptsDropped));
 }
 
 // Section 4: an end that is written before the list is complete comes before receipts that a process that died has owed.
@@ -168,9 +172,9 @@ async fn no_end_is_written_before_the_list_of_signals_is_complete() {
     let mut press = Press::published(&[1]).await;
     press.set_clock(QUIET + 1);
     press.run(storm(), vec![ending("Quiet").fails(503)]).await;
-    press.listed.send_replace(None);
+    press.list_begins();
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
-    press.listed.send_replace(Some(1));
+    assert!(press.list_ends().contains(&storm()), "the end of the list asks for it");
     assert_eq!(press.run(storm(), vec![ending("Quiet")]).await, Next::Done);
 }
 
@@ -178,7 +182,7 @@ async fn no_end_is_written_before_the_list_of_signals_is_complete() {
 #[tokio::test(start_paused = true)]
 async fn silence_before_the_first_list_is_complete_ends_no_storm() {
     let mut press = Press::published(&[1]).await;
-    press.listed.send_replace(None);
+    press.list_begins();
     press.set_clock(QUIET + 1);
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
@@ -203,12 +207,13 @@ async fn a_successor_waits_until_its_predecessor_shows_closed() {
 
 /// Two open objects of one key in the cluster; the younger has a status or has not.
 async fn two_open(with_status: bool) -> (Press, Press) {
-    let older = Press::published(&[1]).await;
+    let mut older = Press::published(&[1]).await;
     let mut press = Press::default();
     press.bring_to("prod", 5, &[2], 5).await;
     let younger = storm_in("prod", 5);
     let status = if with_status { apply(younger) } else { apply(younger).fails(503) };
     press.run(younger, vec![create(), status]).await;
+    press.owe(younger);
     press.server.put(&older.watch_catches_up(storm()));
     press.watch_catches_up(storm());
     (press, older)
@@ -224,8 +229,8 @@ async fn of_two_open_objects_of_one_key_the_younger_is_closed_as_superseded(#[ca
     let younger = storm_in("prod", 5);
     let superseded = apply(younger).check(closes_as("Superseded"));
     assert_eq!(press.run(younger, vec![superseded]).await, Next::Done);
-    assert!(press.receipts.told("abandon") > 0);
-    press.server.expect(vec![], press.rewatch.notified()).await;
+    assert!(press.receipts.abandoned() > 0);
+    assert_eq!(press.wants_list(), Some(ResyncReason::StormDropped));
     assert!(matches!(press.run(storm(), vec![]).await, Next::After(_)), "the older is adopted and stays");
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
     assert_eq!(press.run(younger, vec![]).await, Next::Done);

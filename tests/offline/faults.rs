@@ -1,9 +1,10 @@
 //! An API server that fails: nothing is lost, nothing is called done, and the next run repeats what is left.
 
 use rstest::rstest;
+use stormfold::cluster::request_of;
 use stormfold::metrics::{ApiWrite, DispositionLabel, WriteResult};
-use stormfold::publish::Next;
 use stormfold::storm::decide::LedgerView;
+use stormfold_core::engine::effect::Next;
 
 use crate::press::{Press, apply, create, storm};
 use crate::script::Expected;
@@ -31,7 +32,7 @@ impl Fault {
 }
 
 async fn nothing_is_called_done(press: &Press, disposition: DispositionLabel) {
-    assert_eq!(press.receipts.told("release"), 0, "a receipt for what is not published");
+    assert_eq!(press.receipts.released(), 0, "a receipt for what is not published");
     assert!(press.is_dirty(storm()).await, "the storm counts as published");
     assert!(matches!(press.view(storm()).await, LedgerView::Open { published: false, .. }));
     assert_eq!(press.failures(disposition), 1);
@@ -67,7 +68,7 @@ async fn no_error_of_the_api_server_ends_in_a_lost_signal_or_a_success(
 
     let next = press.run(storm(), vec![apply(storm())]).await;
     assert!(matches!(next, Next::Published(..)), "{next:?}");
-    assert!(press.receipts.told("release") > 0);
+    assert!(press.receipts.released() > 0);
     assert!(!press.is_dirty(storm()).await);
 }
 
@@ -90,7 +91,7 @@ async fn an_update_whose_answer_was_lost_is_not_written_twice() {
     let lagging = press.watch_catches_up(storm());
     press.merge("prod", &[2], 1).await;
     press.run(storm(), vec![apply(storm())]).await;
-    press.projections.replace(storm(), lagging);
+    press.engine().replace(request_of(&lagging).unwrap());
     let next = press.run(storm(), vec![apply(storm()), crate::press::get(storm())]).await;
     assert!(matches!(next, Next::After(_)), "{next:?}");
     assert_eq!(press.shown(storm())["revision"], 2);
@@ -102,7 +103,7 @@ async fn a_storm_of_a_namespace_that_is_being_deleted_is_dropped() {
     let mut press = Press::with(&[1]).await;
     let terminating = create().fails_with(403, "namespace prod is being terminated", Some("NamespaceTerminating"));
     assert_eq!(press.run(storm(), vec![terminating]).await, Next::Done);
-    assert_eq!(press.receipts.told("abandon"), 1);
+    assert_eq!(press.receipts.abandoned(), 1);
     assert_eq!(press.view(storm()).await, LedgerView::Unknown);
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
     assert_eq!(press.writes(ApiWrite::Create, WriteResult::Done), 0);

@@ -8,27 +8,30 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
-use stormfold::ingest::Ingest;
-use stormfold::ingest::receipt::Board;
+use stormfold::driver::Gates;
+use stormfold::inbox::inbox;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Begun, Closing, Ledger, LedgerError, Merge, Moment, Snapshot};
+use stormfold::ledger::{Begun, Closing, DedupWindow, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
-use stormfold::publish::watch_projections;
-use stormfold::runtime::clock::Clock;
-use stormfold::runtime::events::events;
+use stormfold::policies::tell_policies;
 use stormfold::runtime::link::Link;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Parts, Scope, pattern};
 use stormfold::storm::{Digest, Epoch, Observation, StormId, StormKey};
+use stormfold::watch::signals::SignalReader;
+use stormfold::watch::watch_requests;
+use stormfold_core::engine::{Engine, Settings};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::hand::reporter;
 use crate::press::{EPOCH, Press, at, storm};
 use crate::script::{API, Expected, list_of};
 
-/// A memory ledger whose merges fail while `down`, before or after they had their effect.
+/// A memory ledger whose merges fail while `down`, before or after they had their effect. No storm is published: no snapshot
+/// comes.
 #[derive(Default)]
 struct Flaky {
     inner: Arc<MemoryLedger>,
@@ -59,17 +62,23 @@ impl Ledger for Flaky {
         }
         self.inner.open(id, pattern, now).await
     }
-    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn hold(
+        &self,
+        key: StormKey,
+        epoch: Option<Epoch>,
+        uids: &[Digest],
+        at: DedupWindow,
+    ) -> Result<(), LedgerError> {
         self.inner.hold(key, epoch, uids, at).await
     }
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
         self.inner.note_resolved(key, uids, at).await
     }
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
         self.inner.dirty().await
     }
-    async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
-        self.inner.snapshot(id).await
+    async fn snapshot(&self, _: StormId) -> Result<Snapshot, LedgerError> {
+        std::future::pending().await
     }
     async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.mark_published(id).await
@@ -82,14 +91,14 @@ impl Ledger for Flaky {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        at: Moment,
+        at: DedupWindow,
     ) -> Result<Closing, LedgerError> {
         self.inner.close(id, snapshot, reason, at).await
     }
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.settle(id).await
     }
-    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+    async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         self.inner.forget(id, at).await
     }
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
@@ -97,7 +106,7 @@ impl Ledger for Flaky {
     }
 }
 
-/// Runs the two watches as `app` does.
+/// Runs the engine and what feeds it as `app` does.
 fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard {
     let (client, stop) = (press.server.client(), CancellationToken::new());
     let watch = |resource: WatchedResource| Watch {
@@ -107,25 +116,20 @@ fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard
         link: Link::new(readiness.open_gate(resource.plural())),
         metrics: press.metrics.clone(),
     };
-    let ingest = Ingest {
-        ledger: ledger.clone(),
-        projections: press.projections.clone(),
-        openings: press.openings.clone(),
-        board: Arc::new(Board::new(Readiness::default().open_gate("receipts"), press.metrics.clone())),
-        requests: press.requests.clone(),
-        rewatch: press.rewatch.clone(),
-        listed: press.listed.clone(),
-        policies: press.policies.clone(),
-        merge_gate: readiness.open_gate("merge"),
-        ledger_gate: readiness.open_gate("ledger"),
-        clock: Clock::new(|| at(0)),
-        events: events(client.clone(), &press.metrics).0,
-        metrics: press.metrics.clone(),
-    };
-    let (projections, requests) = (press.projections.clone(), press.requests.clone());
-    let objects = watch(WatchedResource::RemediationRequests);
-    tokio::spawn(watch_projections(client.clone(), objects, projections, requests, stop.clone()));
-    tokio::spawn(ingest.run(client, watch(WatchedResource::Signals), stop.clone()));
+    let (signals, objects) = (watch(WatchedResource::Signals), watch(WatchedResource::RemediationRequests));
+    let mut reporter = reporter(client.clone(), &press.metrics, &press.policies, readiness);
+    reporter.gates = Gates { signals: signals.gate.clone(), requests: objects.gate.clone(), ..reporter.gates };
+    let settings = Settings { namespaces: vec!["prod".into()], ..Settings::default() };
+    let engine = Engine::new(settings, press.policies.view().set);
+    let (inbox, mailbox) = inbox();
+    let (driver, wanted) = press.driver(engine, ledger.clone(), reporter);
+    let policies = press.policies.clone();
+    let reader =
+        SignalReader { client: client.clone(), watch: signals, policies: policies.clone(), inbox: inbox.clone() };
+    tokio::spawn(watch_requests(client, objects, inbox.clone(), stop.clone()));
+    tokio::spawn(tell_policies(policies, inbox, stop.clone()));
+    tokio::spawn(driver.run(mailbox, stop.clone()));
+    tokio::spawn(reader.run(wanted, stop.clone()));
     stop.drop_guard()
 }
 

@@ -15,16 +15,15 @@ mod alerts;
 mod bounds;
 mod closing;
 mod crds;
-
 mod faults;
 mod gateway;
 mod guards;
+mod hand;
 mod ingesting;
 mod leading;
 mod ledger;
 mod pacing;
 mod press;
-mod protocol;
 mod publishing;
 mod receipts;
 mod redis_connection;

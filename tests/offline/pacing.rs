@@ -1,21 +1,46 @@
 //! The delay queue: one run per storm at a time, one publish per interval, back-off, and no trigger lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use stormfold::inbox::{Inbox, inbox};
+use stormfold::runtime::readiness::Readiness;
+use stormfold::storm::StormId;
+use stormfold_core::engine::effect::Timer;
+use stormfold_core::engine::input::Input;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::press::{Press, apply, create, path, storm, storm_in};
+use crate::hand::reporter;
+use crate::press::{Press, apply, create, opening_in, path, storm, storm_in};
 use crate::script::API;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A press whose queue runs until the guard is dropped.
-fn begin(press: &mut Press) -> DropGuard {
+/// A driver at work, until this is dropped.
+struct Running {
+    inbox: Inbox,
+    _stop: DropGuard,
+}
+
+impl Running {
+    fn now(&self, id: StormId) {
+        self.inbox.send(Input::Storm(id));
+    }
+}
+
+/// Drives the engine of a press, which owes no receipts.
+fn begin(press: &mut Press) -> Running {
     let stop = CancellationToken::new();
-    let queue = press.queue.take().unwrap();
-    tokio::spawn(queue.run(press.publisher.clone(), press.requests.clone(), stop.clone()));
-    stop.drop_guard()
+    let (inbox, mailbox) = inbox();
+    let mut engine = press.engine().clone();
+    engine.forget_unpublished();
+    let reporter = reporter(press.server.client(), &press.metrics, &press.policies, &Readiness::default());
+    let (driver, _) = press.driver(engine, press.ledger.clone(), reporter);
+    tokio::spawn(driver.run(mailbox, stop.clone()));
+    // The pause of a run before this.
+    inbox.send(Input::Timer(Timer::Pause(storm())));
+    Running { inbox, _stop: stop.drop_guard() }
 }
 
 /// When each call of this method whose path begins so came, in seconds since `began`.
@@ -32,11 +57,10 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 #[tokio::test(start_paused = true)]
 async fn a_storm_has_at_most_one_run_at_a_time() {
     let mut press = Press::with(&[1]).await;
-    let _running = begin(&mut press);
-    let requests = press.requests.clone();
-    let asking = async move {
+    let running = begin(&mut press);
+    let asking = async {
         for _ in 0..9 {
-            requests.now(storm());
+            running.now(storm());
             sleep(INTERVAL).await;
         }
     };
@@ -49,13 +73,13 @@ async fn a_storm_has_at_most_one_run_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_storm_is_published_at_most_once_per_interval() {
     let mut press = Press::with(&[1]).await;
-    let _running = begin(&mut press);
+    let running = begin(&mut press);
     let began = Instant::now();
-    press.requests.now(storm());
+    running.now(storm());
     for uid in 2..=40 {
         press.server.serve(sleep(Duration::from_millis(77))).await;
         press.merge("prod", &[uid], uid).await;
-        press.requests.now(storm());
+        running.now(storm());
     }
     press.server.serve(sleep(INTERVAL * 2)).await;
     let writes = times(&press, began, "PATCH", API);
@@ -70,11 +94,11 @@ async fn a_storm_is_published_at_most_once_per_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_trigger_within_the_interval_is_deferred_and_not_lost() {
     let mut press = Press::with(&[1]).await;
-    let _running = begin(&mut press);
-    press.requests.now(storm());
+    let running = begin(&mut press);
+    running.now(storm());
     press.server.expect(vec![create(), apply(storm())], sleep(Duration::from_millis(200))).await;
     press.merge("prod", &[2], 1).await;
-    press.requests.now(storm());
+    running.now(storm());
     press.server.silence(Duration::from_millis(750)).await;
     press.server.expect(vec![apply(storm())], sleep(Duration::from_millis(100))).await;
     assert_eq!(press.shown(storm())["alertCount"], 2);
@@ -87,12 +111,12 @@ async fn a_failing_storm_backs_off_while_others_go_on() {
     press.bring_to("web", 0, &[1], 0).await;
     let failing = format!("{API}/namespaces/prod/remediationrequests");
     press.server.faults.insert(failing.clone(), 503);
-    let _running = begin(&mut press);
+    let running = begin(&mut press);
     let (began, web) = (Instant::now(), storm_in("web", 0));
     for uid in 2..=101 {
-        press.requests.now(storm());
+        running.now(storm());
         press.merge("web", &[uid], uid).await;
-        press.requests.now(web);
+        running.now(web);
         press.server.serve(sleep(Duration::from_millis(100))).await;
     }
     let tries = times(&press, began, "POST", &failing);
@@ -116,11 +140,12 @@ async fn a_successor_waits_without_hurrying_a_predecessor_that_backs_off() {
     press.set_clock(601);
     let ending = path("prod", storm()) + "/status";
     press.server.faults.insert(ending.clone(), 503);
-    let _running = begin(&mut press);
-    press.requests.now(storm());
+    press.engine().offer_opening(successor, &Arc::new(opening_in("prod")));
+    let running = begin(&mut press);
+    running.now(storm());
     press.server.serve(sleep(Duration::from_millis(100))).await;
     press.bring_to("prod", 601, &[2], 601).await;
-    press.requests.now(successor);
+    running.now(successor);
     press.server.calls.clear();
     let began = Instant::now();
     press.server.serve(sleep(Duration::from_secs(12))).await;

@@ -1,32 +1,28 @@
 //! A publisher at a scripted API server, with everything around it in the hand of the test.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use stormfold::api::RemediationRequest;
+use stormfold::cluster::request_of;
+use stormfold::driver::{Driver, Reporter};
+use stormfold::inbox::Want;
 use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metrics, WriteLabels, WriteResult};
 use stormfold::policies::Policies;
-use stormfold::publish::{
-    Apply, Behind, Drops, Listed, Next, Openings, Projections, PublishQueue, Publisher, Receipts, Requests, Rewatch,
-    requests,
-};
-use stormfold::runtime::clock::Clock;
-use stormfold::runtime::events::events;
-use stormfold::runtime::link::Link;
-use stormfold::runtime::readiness::Readiness;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
-use stormfold::storm::{
-    DEDUP_HORIZON, Digest, Observation, Opening, Policy, Refused, Report, Severity, SignalRef, StormId,
-};
-use tokio::sync::{Notify, watch};
+use stormfold::storm::{DEDUP_HORIZON, Digest, Observation, Opening, Refused, Report, Severity, SignalRef, StormId};
+use stormfold_core::engine::Engine;
+use stormfold_core::engine::effect::Next;
+use stormfold_core::engine::receipts::{Receipt, Verdict};
+use stormfold_core::engine::resync::ResyncReason;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::hand::{Hand, Slips};
 use crate::script::{API, Expected, Script};
 
 /// When the storm of these tests opened, in unix seconds.
@@ -78,9 +74,9 @@ pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
         groupings: Vec::new(),
         missing_labels: Vec::new(),
         resource_version: None,
-        told: false,
+        has_receipt: false,
         dedup_horizon: DEDUP_HORIZON,
-        told_to_wait: None,
+        pending_message: None,
         receipt: None,
     }
 }
@@ -103,44 +99,16 @@ pub fn get(id: StormId) -> Expected {
     Expected::new("GET", path("prod", id))
 }
 
-/// Receipts that only note what they are told.
-#[derive(Default)]
-pub struct Slips {
-    calls: Mutex<Vec<&'static str>>,
-    pub owed: AtomicUsize,
-    /// What is owed has not been shown by any object.
-    pub unpublished: AtomicBool,
-}
-
-impl Slips {
-    pub fn told(&self, what: &str) -> usize {
-        self.calls.lock().unwrap().iter().filter(|call| **call == what).count()
-    }
-
-    fn note(&self, call: &'static str) {
-        self.calls.lock().unwrap().push(call);
-    }
-}
-
-#[async_trait]
-impl Receipts for Slips {
-    fn claim(&self, _: StormId) {
-        self.note("claim");
-    }
-    fn release(&self, _: StormId) {
-        self.note("release");
-    }
-    fn hurry(&self, _: StormId) {}
-
-    fn abandon(&self, _: StormId) -> bool {
-        self.note("abandon");
-        self.unpublished.swap(false, Ordering::Relaxed)
-    }
-
-    async fn joined(&self) {}
-
-    fn owed(&self, _: StormId) -> usize {
-        self.owed.load(Ordering::Relaxed)
+/// What a Signal is told of the storm that it joined.
+pub fn receipt(signal: SignalRef, storm: String) -> Receipt {
+    Receipt {
+        signal: Arc::new(signal),
+        storm: Some(storm),
+        total: 1,
+        new: 1,
+        rejected: 0,
+        verdict: Verdict::Merged,
+        missing_labels: Vec::new(),
     }
 }
 
@@ -148,69 +116,28 @@ impl Receipts for Slips {
 pub struct Press {
     pub server: Script,
     pub ledger: Arc<MemoryLedger>,
-    pub projections: Arc<Projections>,
-    pub openings: Arc<Openings>,
     pub receipts: Arc<Slips>,
-    pub publisher: Arc<Publisher>,
-    pub listed: watch::Sender<Listed>,
-    pub rewatch: Rewatch,
     pub metrics: Metrics,
     pub policies: Arc<Policies>,
-    pub requests: Requests,
-    pub queue: Option<PublishQueue>,
-    seconds: Arc<AtomicI64>,
+    hand: Hand,
 }
 
 impl Default for Press {
     fn default() -> Self {
         let server = Script::default();
-        let (ledger, receipts) = (Arc::new(MemoryLedger::default()), Arc::new(Slips::default()));
-        let (projections, openings) = (Arc::new(Projections::default()), Arc::new(Openings::default()));
-        let (requests, queue) = requests();
-        let (listed, is_listed) = watch::channel(Some(0));
-        let (rewatch, metrics) = (Arc::new(Notify::new()), Metrics::default());
-        let seconds = Arc::new(AtomicI64::new(0));
-        let clock = seconds.clone();
-        let policies = Arc::new(Policies::built_in_only(server.client(), Policy::default()));
-        let publisher = Publisher {
-            ledger: ledger.clone(),
-            projections: projections.clone(),
-            openings: openings.clone(),
-            receipts: receipts.clone(),
-            apply: Apply::new(server.client()),
-            policies: policies.clone(),
-            requests: requests.clone(),
-            listed: is_listed,
-            rewatch: rewatch.clone(),
-            link: Link::new(Readiness::default().open_gate("publish")),
-            clock: Clock::new(move || at(clock.load(Ordering::Relaxed))),
-            events: events(server.client(), &metrics).0,
-            metrics: metrics.clone(),
-            behind: Behind::default(),
-            drops: Drops::default(),
-        };
-        Self {
-            server,
-            ledger,
-            projections,
-            openings,
-            receipts,
-            publisher: Arc::new(publisher),
-            listed,
-            rewatch,
-            metrics,
-            policies,
-            requests,
-            queue: Some(queue),
-            seconds,
-        }
+        let mut hand = Hand::new(&server.client());
+        let receipts = Arc::new(Slips::default());
+        hand.slips = Some(receipts.clone());
+        hand.engine.end_list();
+        let (ledger, metrics, policies) = (hand.ledger.clone(), hand.metrics.clone(), hand.policies.clone());
+        Self { server, ledger, receipts, metrics, policies, hand }
     }
 }
 
 impl Press {
     /// With a storm of these occurrences in the ledger, not yet published.
     pub async fn with(uids: &[Digest]) -> Self {
-        let press = Self::default();
+        let mut press = Self::default();
         press.bring(uids, 0).await;
         press
     }
@@ -224,33 +151,84 @@ impl Press {
 
     /// It is that many seconds after the storm opened.
     pub fn set_clock(&self, seconds: i64) {
-        self.seconds.store(seconds, Ordering::Relaxed);
+        self.hand.set_clock(seconds);
     }
 
-    pub async fn bring(&self, uids: &[Digest], seconds: i64) {
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.hand.engine
+    }
+
+    pub async fn bring(&mut self, uids: &[Digest], seconds: i64) {
         self.bring_to("prod", 0, uids, seconds).await;
     }
 
     /// Merges occurrences seen at `seconds` into the storm that opened at `epoch`, and opens it if it is not open.
-    pub async fn bring_to(&self, namespace: &str, epoch: i64, uids: &[Digest], seconds: i64) {
+    pub async fn bring_to(&mut self, namespace: &str, epoch: i64, uids: &[Digest], seconds: i64) {
         let id = storm_in(namespace, epoch);
         let opening = opening_in(namespace);
         assert_eq!(self.ledger.open(id, &opening.pattern, at(seconds)).await.unwrap(), Some(id.epoch));
-        self.openings.offer(id, &Arc::new(opening));
+        self.engine().offer_opening(id, &Arc::new(opening));
         self.merge(namespace, uids, seconds).await;
     }
 
-    pub async fn merge(&self, namespace: &str, uids: &[Digest], seconds: i64) -> Merge {
-        let observations = uids.iter().map(|uid| observation(namespace, *uid, seconds)).collect();
-        let batch = (opening_in(namespace).key(), observations);
-        self.ledger.merge(&[batch], at(seconds)).await.unwrap().pop().unwrap()
+    /// Each Signal that joins a storm is owed its receipt.
+    pub async fn merge(&mut self, namespace: &str, uids: &[Digest], seconds: i64) -> Merge {
+        let observations: Vec<_> = uids.iter().map(|uid| observation(namespace, *uid, seconds)).collect();
+        let signals: Vec<_> = observations.iter().map(|observation| observation.signal.clone()).collect();
+        let opening = opening_in(namespace);
+        let batch = (opening.key(), observations);
+        let merge = self.ledger.merge(&[batch], at(seconds)).await.unwrap().pop().unwrap();
+        if let Merge::Joined { epoch, .. } = &merge {
+            let told = |signal: &Arc<SignalRef>| receipt(signal.as_ref().clone(), storm_name(&opening.pattern, *epoch));
+            let id = StormId { key: opening.key(), epoch: *epoch };
+            self.hand.owe(id, signals.iter().map(told).collect());
+        }
+        merge
+    }
+
+    /// The storm holds one more Signal, which adds nothing to it and has no receipt.
+    pub fn owe(&mut self, id: StormId) {
+        let signal = SignalRef { namespace: "prod".into(), name: "s-again".into(), uid: "signal-again".into() };
+        self.hand.owe(id, vec![receipt(signal, storm_name(&opening_in("prod").pattern, id.epoch))]);
+    }
+
+    /// The writes of receipts that were asked for are done.
+    pub fn answer_receipts(&mut self) {
+        self.hand.answer_receipts();
     }
 
     /// One run, with exactly these calls.
     pub async fn run(&mut self, id: StormId, expected: Vec<Expected>) -> Next {
-        let publisher = self.publisher.clone();
-        let run = Box::pin(async move { publisher.reconcile(id).await });
-        self.server.expect(expected, run).await
+        let Self { server, hand, .. } = self;
+        server.expect(expected, hand.run(id)).await
+    }
+
+    /// A list of all Signals begins.
+    pub fn list_begins(&mut self) {
+        self.engine().begin_list();
+    }
+
+    /// It is complete. Gives the storms whose runs waited for that.
+    pub fn list_ends(&mut self) -> BTreeSet<StormId> {
+        self.engine().end_list()
+    }
+
+    /// Why somebody wants all Signals to be read again. Asking takes it away.
+    pub fn wants_list(&mut self) -> Option<ResyncReason> {
+        self.engine().take_resync()
+    }
+
+    /// Drives this engine, on this ledger, from where it is. The reader of Signals is told what is sent to the receiver.
+    pub fn driver(
+        &self,
+        engine: Engine,
+        ledger: Arc<dyn Ledger>,
+        reporter: Reporter,
+    ) -> (Driver, UnboundedReceiver<Want>) {
+        let (wants, wanted) = unbounded_channel();
+        let (_, resyncs) = unbounded_channel();
+        let (cluster, clock) = (self.hand.cluster.clone(), self.hand.clock());
+        (Driver { engine, ledger, cluster, resyncs, wants, reporter, clock }, wanted)
     }
 
     /// What the ledger says of a storm.
@@ -268,9 +246,9 @@ impl Press {
     }
 
     /// The watch saw what the cluster has.
-    pub fn watch_catches_up(&self, id: StormId) -> RemediationRequest {
+    pub fn watch_catches_up(&mut self, id: StormId) -> RemediationRequest {
         let object: RemediationRequest = serde_json::from_value(self.server.object(&path("prod", id))).unwrap();
-        self.projections.put(object.clone());
+        self.engine().put(request_of(&object).unwrap());
         object
     }
 

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use serde_json::json;
 use stormfold::api::RemediationRequest;
+use stormfold::cluster::request_of;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, WriteResult};
-use stormfold::publish::{Next, Projections};
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
+use stormfold_core::engine::effect::Next;
+use stormfold_core::engine::resync::ResyncReason;
 
 use crate::press::{EPOCH, Press, apply, at, create, get, path, storm};
-use crate::script::{Call, Expected};
+use crate::script::Call;
 
 fn is_an_apply_of_what_was_decided_on(call: &Call) {
     assert_eq!(call.content_type, "application/apply-patch+yaml");
@@ -39,11 +40,11 @@ async fn the_first_signal_of_a_storm_gives_its_remediationrequest_at_once() {
         let shown = &call.body["status"]["storm"];
         assert_eq!((&shown["state"], &shown["alertCount"], &shown["revision"]), (&json!("Open"), &json!(1), &json!(1)));
         assert_eq!(call.body["status"]["conditions"][0]["status"], "False", "one alert is no storm yet");
-        assert_eq!(receipts.told("release"), 0, "a receipt before the publish");
+        assert_eq!(receipts.released(), 0, "a receipt before the publish");
     });
     let next = press.run(storm(), vec![create, apply]).await;
     assert!(matches!(next, Next::Published(..)), "{next:?}");
-    assert!(press.receipts.told("release") > 0);
+    assert!(press.receipts.released() > 0);
     assert!(!press.is_dirty(storm()).await);
 }
 
@@ -149,10 +150,10 @@ async fn a_ledger_that_lost_its_memory_lowers_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_the_cluster_shows_is_not_written_before_the_first_list_is_complete() {
     let mut press = Press::published(&[1]).await;
-    press.listed.send_replace(None);
+    press.list_begins();
     press.merge("prod", &[2], 30).await;
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
-    press.listed.send_replace(Some(1));
+    assert!(press.list_ends().contains(&storm()), "the end of the list asks for it");
     assert!(matches!(press.run(storm(), vec![apply(storm())]).await, Next::Published(..)));
 }
 
@@ -173,7 +174,6 @@ async fn is_forgotten(press: &mut Press) {
     let held = Merge::NotOpen { opens: vec![false], last: Some(EPOCH) };
     assert_eq!(press.merge("prod", &[1], 60).await, held, "a repeat opens nothing");
     assert!(matches!(press.merge("prod", &[2], 60).await, Merge::NotOpen { opens, .. } if opens == [true]));
-    assert!(press.receipts.told("release") > 1, "what it held counts as handled");
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
 }
 
@@ -182,8 +182,10 @@ async fn is_forgotten(press: &mut Press) {
 async fn a_remediationrequest_deleted_by_hand_is_a_storm_forgotten() {
     let mut press = Press::published(&[1]).await;
     press.server.remove(&path("prod", storm()));
-    press.projections.remove(storm());
+    press.engine().remove(storm());
+    press.owe(storm());
     assert_eq!(press.run(storm(), vec![get(storm())]).await, Next::Done);
+    assert_eq!(press.receipts.released(), 2, "what it held counts as handled");
     is_forgotten(&mut press).await;
 }
 
@@ -194,6 +196,7 @@ async fn a_deletion_that_a_write_meets_is_a_storm_forgotten_too() {
     press.server.remove(&path("prod", storm()));
     press.merge("prod", &[1], 30).await;
     assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
+    assert_eq!(press.receipts.released(), 2, "what it held counts as handled");
     is_forgotten(&mut press).await;
 }
 
@@ -204,19 +207,20 @@ async fn what_no_object_showed_is_read_again_when_the_object_is_deleted() {
     press.server.remove(&path("prod", storm()));
     press.merge("prod", &[1, 2], 30).await;
     assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
-    assert!(press.rewatch.notified().now_or_never().is_some(), "the Signals are read again");
+    assert_eq!(press.wants_list(), Some(ResyncReason::RequestDeleted), "the Signals are read again");
+    assert_eq!((press.receipts.released(), press.receipts.abandoned()), (1, 2), "and get their receipts then");
     is_forgotten(&mut press).await;
 }
 
 // Who may create objects in one namespace has no say in the storms of another, nor in where a key's epochs stand.
 #[tokio::test(start_paused = true)]
 async fn an_object_that_is_not_what_we_would_have_written_belongs_to_no_storm() {
-    let press = Press::published(&[1]).await;
+    let mut press = Press::published(&[1]).await;
     let ours = press.watch_catches_up(storm());
     let put = |change: fn(&mut RemediationRequest)| {
         let mut object = ours.clone();
         change(&mut object);
-        Projections::default().put(object)
+        request_of(&object).map(|request| request.id)
     };
     assert_eq!(put(|_| {}), Some(storm()));
     assert_eq!(put(|object| object.metadata.namespace = Some("evil".into())), None);
@@ -236,10 +240,10 @@ async fn an_object_that_is_not_what_we_would_have_written_belongs_to_no_storm() 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_only_the_cache_has_lost_is_not_forgotten() {
     let mut press = Press::published(&[1]).await;
-    press.projections.remove(storm());
+    press.engine().remove(storm());
     assert!(matches!(press.run(storm(), vec![get(storm())]).await, Next::After(_)));
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
-    press.projections.remove(storm());
+    press.engine().remove(storm());
     assert_eq!(press.run(storm(), vec![get(storm()).fails(503)]).await, Next::Failed);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
 }
@@ -249,10 +253,10 @@ async fn an_object_that_only_the_cache_has_lost_is_not_forgotten() {
 async fn a_storm_whose_object_cannot_be_looked_up_is_not_forgotten() {
     let mut press = Press::with(&[1]).await;
     press.ledger.mark_published(storm()).await.unwrap();
-    press.openings.remove(storm());
+    press.engine().remove_opening(storm());
     assert_eq!(press.run(storm(), vec![]).await, Next::Failed);
     assert!(matches!(press.view(storm()).await, LedgerView::Open { .. }));
-    press.server.expect(Vec::<Expected>::new(), press.rewatch.notified()).await;
+    assert_eq!(press.wants_list(), Some(ResyncReason::OpeningUnknown));
 }
 
 // Invariant 8: a ledger that has lost something is told everything again, before it can end what it does not know.
@@ -263,10 +267,11 @@ async fn a_storm_that_the_ledger_knows_less_of_than_it_did_waits_until_all_signa
     press.ledger.open(storm(), "HighLoad in prod", at(0)).await.unwrap();
     press.merge("prod", &[1], 0).await;
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
-    press.server.expect(Vec::<Expected>::new(), press.rewatch.notified()).await;
+    assert_eq!(press.wants_list(), Some(ResyncReason::LedgerBehind));
     assert_eq!(press.run(storm(), vec![]).await, Next::Done, "they are being read");
     // The Signals of 2 and 3 are gone for good: what is shown stays, and the storm goes on.
-    press.listed.send_replace(Some(1));
+    press.list_begins();
+    assert!(press.list_ends().contains(&storm()), "the end of the list asks for it");
     press.merge("prod", &[4, 5, 6, 7], 30).await;
     assert!(matches!(press.run(storm(), vec![apply(storm())]).await, Next::Published(..)));
     assert_eq!(press.shown(storm())["alertCount"], 5);

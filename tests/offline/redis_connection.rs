@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stormfold::ledger::redis::RedisSettings;
-use stormfold::ledger::{Closing, Ledger, LedgerError, Memory, Merge};
+use stormfold::ledger::{Closing, Durability, Ledger, LedgerError, Merge};
 use stormfold::storm::StormId;
 use stormfold::storm::decide::CloseReason;
 
@@ -17,7 +17,7 @@ const AT_ONCE: Duration = Duration::from_millis(2_500);
 #[tokio::test]
 async fn a_call_without_an_answer_ends_and_the_ledger_works_when_the_server_does() {
     let server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     server.signal("STOP");
     let start = Instant::now();
     let error = world.write().await.unwrap_err();
@@ -64,7 +64,7 @@ async fn a_call_that_is_under_way_when_the_server_dies_ends_at_once() {
 #[tokio::test]
 async fn a_restart_while_idle_is_lost_at_once_and_told_once() {
     let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "no"]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     world.write().await.unwrap();
     server.kill();
     server.start_again();
@@ -74,7 +74,7 @@ async fn a_restart_while_idle_is_lost_at_once_and_told_once() {
     }
     assert!(world.told_to_read_again());
     assert!(!world.told_to_read_again(), "once");
-    assert_eq!(world.ledger.begin().await.unwrap().memory, Memory::Doubtful);
+    assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Suspect);
     world.write().await.unwrap();
 }
 
@@ -84,14 +84,14 @@ async fn a_restart_without_a_disk_is_begun_again_as_empty() {
     let world = World::begun(server.url()).await;
     server.kill();
     server.start_again();
-    assert_eq!(until(async || world.ledger.begin().await).await.memory, Memory::Empty);
+    assert_eq!(until(async || world.ledger.begin().await).await.durability, Durability::Lost);
     world.write().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_connection_that_broke_is_made_again_and_the_call_repeated() {
     let server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     for _ in 0..3 {
         server.command("CLIENT KILL TYPE normal SKIPME yes").unwrap();
         world.write().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_connection_that_broke_is_made_again_and_the_call_repeated() {
 #[tokio::test]
 async fn a_primary_that_became_a_replica_is_left_and_is_another_server_when_it_is_back() {
     let (server, other) = (RedisServer::start(&[]), RedisServer::start(&[]));
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     world.write().await.unwrap();
     server.command(&format!("REPLICAOF 127.0.0.1 {}", other.port())).unwrap();
     let error = world.write().await.unwrap_err();
@@ -118,7 +118,7 @@ async fn a_primary_that_became_a_replica_is_left_and_is_another_server_when_it_i
     });
     lost.await;
     assert!(world.told_to_read_again());
-    assert_ne!(world.ledger.begin().await.unwrap().memory, Memory::Kept);
+    assert_ne!(world.ledger.begin().await.unwrap().durability, Durability::Intact);
     world.write().await.unwrap();
 }
 

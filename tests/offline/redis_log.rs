@@ -57,7 +57,7 @@ async fn an_outage_is_two_lines_in_the_log_and_none_has_the_password() {
     server.start_again();
     until(async || world.ledger.begin().await).await;
     world.write().await.unwrap();
-    assert_eq!(log.count("WARN", "no connection to Redis"), 1, "{}", log.text());
+    assert_eq!(log.count("WARN", "cannot connect to Redis"), 1, "{}", log.text());
     assert_eq!(log.count("INFO", "connected to Redis"), 2, "{}", log.text());
     assert_eq!(log.count("WARN", "another server took its place"), 1, "{}", log.text());
     assert!(!log.text().contains("6174"), "{}", log.text());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use stormfold::ledger::redis::{ACL_RULE, RedisSettings};
-use stormfold::ledger::{Closing, Ledger, LedgerError, Memory, Merge};
+use stormfold::ledger::{Closing, Durability, Ledger, LedgerError, Merge};
 use stormfold::storm::StormId;
 use stormfold::storm::decide::CloseReason;
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ async fn says(said: &mut Said, wanted: impl Fn(&Result<(), String>) -> bool) -> 
 #[tokio::test]
 async fn a_server_that_begins_to_evict_is_refused_until_it_is_mended() {
     let server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, Result::is_ok).await.unwrap();
     server.command("CONFIG SET maxmemory-policy allkeys-lru").unwrap();
@@ -76,20 +76,20 @@ async fn a_node_of_a_redis_cluster_is_refused_before_anything_is_written() {
 #[tokio::test]
 async fn a_wipe_while_nothing_is_sent_is_noticed_and_the_signals_are_read_again() {
     let server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, Result::is_ok).await.unwrap();
     assert!(!world.told_to_read_again());
     server.command("FLUSHALL").unwrap();
-    tokio::time::timeout(PATIENCE, world.rewatch.notified()).await.expect("somebody is told");
-    assert_eq!(world.ledger.begin().await.unwrap().memory, Memory::Empty);
+    tokio::time::timeout(PATIENCE, world.resyncs.recv()).await.expect("somebody is told");
+    assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Lost);
     world.write().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_restart_while_nothing_is_sent_is_noticed_and_the_signals_are_read_again() {
     let mut server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, Result::is_ok).await.unwrap();
     server.kill();
@@ -97,25 +97,25 @@ async fn a_restart_while_nothing_is_sent_is_noticed_and_the_signals_are_read_aga
     assert!(error.starts_with("the ledger does not answer"), "{error}");
     assert_eq!(gauges(&world)["stormfold_ledger_connected"], 0.0);
     server.start_again();
-    tokio::time::timeout(PATIENCE, world.rewatch.notified()).await.expect("somebody is told");
+    tokio::time::timeout(PATIENCE, world.resyncs.recv()).await.expect("somebody is told");
 }
 
 // The connection stays open through it: only the server's own words show that its data may be another's.
 #[tokio::test]
 async fn a_server_that_was_a_replica_for_a_moment_is_noticed_while_nothing_is_sent() {
     let server = RedisServer::start(&[]);
-    let world = World::begun(server.url()).await;
+    let mut world = World::begun(server.url()).await;
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, Result::is_ok).await.unwrap();
     server.command("REPLICAOF 127.0.0.1 1").unwrap();
     server.command("REPLICAOF NO ONE").unwrap();
-    tokio::time::timeout(PATIENCE, world.rewatch.notified()).await.expect("somebody is told");
+    tokio::time::timeout(PATIENCE, world.resyncs.recv()).await.expect("somebody is told");
     assert!(matches!(world.write().await, Err(LedgerError::Lost(_))));
-    assert_eq!(world.ledger.begin().await.unwrap().memory, Memory::Doubtful);
+    assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Suspect);
 }
 
 fn gauges(world: &World) -> HashMap<String, f64> {
-    let text = world.metrics.encode().unwrap();
+    let text = world.metrics.encode(now()).unwrap();
     let sample = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
     text.lines()
         .filter(|line| line.starts_with("stormfold_ledger_") && !line.contains('{'))
@@ -157,7 +157,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
     // It begins with what an earlier version left, and removes it.
     let left = "redis.call('SELECT', 1) redis.call('SET', '{a1}habc', 1) return redis.call('SET', '{00}e', '0123456789abcdef0123456789abcdef')";
     assert_eq!(server.command(&format!("EVAL \"{left}\" 0")).unwrap(), "+OK");
-    let World { ledger, metrics, rewatch } = as_user(&server, ACL_RULE).await;
+    let World { ledger, metrics, resyncs } = as_user(&server, ACL_RULE).await;
     let (ledger, id) = (&ledger, StormId { key: key(), epoch: now().as_second() });
     let merge = async |uids: &[(i64, bool)], later: i64| {
         let at = now() + jiff::SignedDuration::from_hours(later);
@@ -188,7 +188,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
             ledger.drop_storm(storm).await.unwrap();
         }
     }
-    let world = World { ledger: ledger.clone(), rewatch, metrics };
+    let world = World { ledger: ledger.clone(), resyncs, metrics };
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, |_| true).await.expect("the checks are allowed, too");
     let log = server.command("ACL LOG").unwrap();

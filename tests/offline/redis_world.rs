@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::ledger::{Ledger, LedgerError};
 use stormfold::metrics::Metrics;
 use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
-use tokio::sync::Notify;
+use stormfold_core::engine::resync::ResyncReason;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// The longest that is waited for something that must come: some milliseconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,15 +18,15 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A ledger and what it tells.
 pub struct World {
     pub ledger: Arc<RedisLedger>,
-    pub rewatch: Arc<Notify>,
+    pub resyncs: UnboundedReceiver<ResyncReason>,
     pub metrics: Metrics,
 }
 
 impl World {
     pub fn new(settings: RedisSettings) -> Self {
-        let (rewatch, metrics) = (Arc::new(Notify::new()), Metrics::default());
-        let ledger = Arc::new(RedisLedger::new(settings, rewatch.clone(), metrics.clone()));
-        Self { ledger, rewatch, metrics }
+        let ((resync, resyncs), metrics) = (unbounded_channel(), Metrics::default());
+        let ledger = Arc::new(RedisLedger::new(settings, resync, metrics.clone()));
+        Self { ledger, resyncs, metrics }
     }
 
     /// At this address, and begun.
@@ -44,8 +44,8 @@ impl World {
     }
 
     /// Whether somebody was told to read all Signals again. Asking takes it away.
-    pub fn told_to_read_again(&self) -> bool {
-        self.rewatch.notified().now_or_never().is_some()
+    pub fn told_to_read_again(&mut self) -> bool {
+        self.resyncs.try_recv().is_ok()
     }
 }
 
@@ -103,9 +103,9 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         groupings: Vec::new(),
         missing_labels: Vec::new(),
         resource_version: None,
-        told: false,
+        has_receipt: false,
         dedup_horizon: DEDUP_HORIZON,
-        told_to_wait: None,
+        pending_message: None,
         receipt: None,
     }
 }

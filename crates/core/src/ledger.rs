@@ -37,7 +37,7 @@ pub enum LedgerError {
     /// It answers, but its setup makes it unusable; the text says what to change.
     #[error("the ledger cannot be used: {0}")]
     Refused(String),
-    /// It may have lost what it was has_receipt: `begin`, and read all Signals again.
+    /// It may have lost what it was told: `begin`, and read all Signals again.
     #[error("the ledger may have lost storms: {0}")]
     Lost(String),
 }

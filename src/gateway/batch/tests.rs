@@ -22,9 +22,9 @@ fn body(alerts: impl Into<Value>) -> Value {
         "groupLabels": { "alertname": "HighLoad" }, "alerts": alerts.into() })
 }
 
-fn read(body: &Value, lines: usize, now: Timestamp) -> Batch {
+fn read(body: &Value, lines: usize, now: Timestamp) -> Webhook {
     let text = body.to_string();
-    batch(&read_body(text.as_bytes(), 4 << 20).unwrap(), &Rules::default(), lines, now)
+    batch(&read_body(text.as_bytes(), 4 << 20).unwrap(), &TargetRules::default(), lines, now)
 }
 
 fn pods(numbers: std::ops::Range<usize>) -> Vec<Value> {
@@ -33,7 +33,7 @@ fn pods(numbers: std::ops::Range<usize>) -> Vec<Value> {
     numbers.map(|n| alert(&format!("{n:016x}"), &labels(n))).collect()
 }
 
-fn names(batch: &Batch) -> Vec<&str> {
+fn names(batch: &Webhook) -> Vec<&str> {
     batch.signals.iter().map(|draft| draft.name.as_str()).collect()
 }
 
@@ -133,7 +133,7 @@ fn a_new_alert_changes_the_last_signal_only() {
 fn what_alerts_share_is_found_in_whatever_order_it_is_written() {
     let text = r#"{"version":"4","alerts":[{"labels":{"zone":"east","pod":"a","alertname":"A","tier":"web"}},
         {"labels":{"alertname":"A","tier":"web","pod":"b","zone":"east"}}]}"#;
-    let batch = batch(&read_body(text.as_bytes(), 4096).unwrap(), &Rules::default(), 500, at(0));
+    let batch = batch(&read_body(text.as_bytes(), 4096).unwrap(), &TargetRules::default(), 500, at(0));
     assert_eq!(batch.signals[0].spec().labels.keys().collect::<Vec<_>>(), ["alertname", "tier", "zone"]);
 }
 
@@ -158,7 +158,7 @@ fn an_alert_counts_however_many_labels_it_has() {
         labels[format!("label{n}")] = "v".into();
     }
     let batch = read(&body([alert("1", &labels)]), 500, at(0));
-    assert_eq!(batch.alerts[0].verdict, Verdict::In(0));
+    assert_eq!(batch.alerts[0].verdict, AlertVerdict::In(0));
     assert_eq!(batch.signals[0].spec().labels.len(), MAX_LABELS);
 }
 
@@ -174,11 +174,11 @@ fn one_bad_alert_is_rejected_with_its_reason_and_the_others_count() {
         bad.push(alert);
     }
     let batch = read(&body([vec![good], bad].concat()), 500, at(0));
-    assert_eq!(batch.alerts[0].verdict, Verdict::In(0));
+    assert_eq!(batch.alerts[0].verdict, AlertVerdict::In(0));
     let whys: Vec<_> = batch.alerts[1..]
         .iter()
         .map(|fate| match &fate.verdict {
-            Verdict::Rejected(why) => why.as_str(),
+            AlertVerdict::Rejected(why) => why.as_str(),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -227,7 +227,7 @@ fn the_same_alert_twice_in_a_body_is_one_occurrence() {
     let batch = read(&body(alerts), 1, at(0));
     let verdicts: Vec<_> = batch.alerts.iter().map(|fate| &fate.verdict).collect();
     assert_eq!(batch.signals.len(), 2);
-    assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Again(_))).count(), 2);
+    assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, AlertVerdict::Again(_))).count(), 2);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_table_is_within_its_bound_however_long_its_names_are() {
     assert!(batch.signals.iter().all(|draft| draft.table().len() <= MAX_TABLE));
 }
 
-/// Labels and annotations of any size and script.
+/// LabelPairs and annotations of any size and script.
 fn texts() -> impl Strategy<Value = Vec<(String, String)>> {
     let key = prop_oneof![
         prop::sample::select(vec!["alertname", "namespace", "severity", "cluster", "pod", "node"])
@@ -280,15 +280,15 @@ proptest! {
             prop_assert!(spec.source.as_ref().unwrap().instance.as_ref().is_none_or(|text| text.chars().count() <= MAX_INSTANCE));
             prop_assert!(spec.table.as_ref().is_some_and(|table| !table.is_empty()));
         }
-        let in_signals = batch.alerts.iter().filter(|fate| !matches!(fate.verdict, Verdict::Rejected(_))).count();
+        let in_signals = batch.alerts.iter().filter(|fate| !matches!(fate.verdict, AlertVerdict::Rejected(_))).count();
         let lines: usize = batch.signals.iter().map(|draft| draft.table().lines().count()).sum();
-        let again = batch.alerts.iter().filter(|fate| matches!(fate.verdict, Verdict::Again(_))).count();
+        let again = batch.alerts.iter().filter(|fate| matches!(fate.verdict, AlertVerdict::Again(_))).count();
         prop_assert_eq!(in_signals, lines + again);
     }
 
     #[test]
     fn any_bytes_are_a_webhook_or_are_told_why_not(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read_body(&bytes, 4096).map(|body| batch(&body, &Rules::default(), 500, at(0)));
+        let _ = read_body(&bytes, 4096).map(|body| batch(&body, &TargetRules::default(), 500, at(0)));
     }
 
     // What begins as a webhook and is then broken anywhere, in any way.
@@ -301,7 +301,7 @@ proptest! {
         }
         bytes.truncate(end.index(bytes.len() + 1).max(1));
         if let Ok(body) = read_body(&bytes, 4096) {
-            let batch = batch(&body, &Rules::default(), 500, at(0));
+            let batch = batch(&body, &TargetRules::default(), 500, at(0));
             prop_assert_eq!(batch.alerts.len(), body.alerts.len());
         }
     }
@@ -316,7 +316,10 @@ fn a_body_that_is_as_deep_as_it_is_long_is_answered() {
         let _ = read_body(text.as_bytes(), 4 << 20);
         let alert = format!("{{\"version\":\"4\",\"alerts\":[{}0{}]}}", open.repeat(200_000), close.repeat(200_000));
         if let Ok(body) = read_body(alert.as_bytes(), 4 << 20) {
-            assert!(matches!(batch(&body, &Rules::default(), 500, at(0)).alerts[0].verdict, Verdict::Rejected(_)));
+            assert!(matches!(
+                batch(&body, &TargetRules::default(), 500, at(0)).alerts[0].verdict,
+                AlertVerdict::Rejected(_)
+            ));
         }
     }
 }

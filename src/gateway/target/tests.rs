@@ -4,7 +4,7 @@ use rstest::rstest;
 use super::*;
 use crate::storm::resource::extract_resource_name;
 
-fn labels(text: &str) -> Labels<'_> {
+fn labels(text: &str) -> LabelPairs<'_> {
     text.split_whitespace().map(|pair| pair.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
 }
 
@@ -12,7 +12,7 @@ fn labels(text: &str) -> Labels<'_> {
 fn read(text: &str) -> (String, String) {
     let text = format!("alertname=A {text}");
     let labels = labels(&text);
-    let rules = Rules::default();
+    let rules = TargetRules::default();
     let about = rules.about(&labels).unwrap();
     let resource = about.target.as_ref().and_then(|target| target.resource(about.namespace));
     let text = resource.map(|resource| extract_resource_name(&resource, about.namespace)).unwrap_or_default();
@@ -101,7 +101,7 @@ fn a_cluster_is_what_the_schema_allows(#[case] label: &str, #[case] kept: Option
 #[test]
 fn an_alert_without_a_name_is_none() {
     for text in ["severity=page", "alertname=", "alertname=\u{7}"] {
-        assert_eq!(Rules::default().about(&labels(text)), None, "{text}");
+        assert_eq!(TargetRules::default().about(&labels(text)), None, "{text}");
     }
 }
 
@@ -113,8 +113,8 @@ proptest! {
             "alertname", "namespace", "exported_namespace", "pod", "exported_pod", "node", "job", "deployment", "cluster", "severity",
         ]), "\\PC{0,300}|(?s:.){0,30}|[a-z]{1,9}"), 0..8),
     ) {
-        let labels: Labels<'_> = labels.iter().map(|(k, v)| ((*k).into(), v.as_str().into())).collect();
-        let rules = Rules::default();
+        let labels: LabelPairs<'_> = labels.iter().map(|(k, v)| ((*k).into(), v.as_str().into())).collect();
+        let rules = TargetRules::default();
         if let Some(about) = rules.about(&labels) {
             prop_assert!(!about.name.is_empty() && about.name.chars().count() <= 200);
             prop_assert!(about.namespace.is_none_or(is_dns_label));

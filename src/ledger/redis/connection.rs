@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, Value};
-use tokio::sync::Notify;
+use stormfold_core::engine::resync::ResyncReason;
 use tokio::time::Instant;
 
 use super::endpoint::RedisSettings;
 use super::failure::{Failure, Remedy};
-use super::reply::{Reply, read};
+use super::reply::{CommandReply, read};
 use super::scripts;
 use super::server::{Config, Info};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, ResyncSender};
 use crate::metrics::{LedgerOperation, Metrics};
 
 /// The longest that one pipeline may take. Longer than the client's own 500 ms: the largest pipeline and the close of the largest storm
@@ -29,19 +29,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// For so long after a connection could not be made, the answer is the same without trying.
 const REST: Duration = Duration::from_millis(200);
 
-/// See the module.
+/// The connection to the server, rebuilt after each failure.
 pub(super) struct Connection {
     settings: RedisSettings,
-    /// Told once when the server is another than at `begin`.
-    rewatch: Arc<Notify>,
+    /// Asked once when the server is another than at `begin`.
+    resync: ResyncSender,
     metrics: Metrics,
     /// Held while a connection is made: whoever else needs one waits for that one, or for its error.
-    link: tokio::sync::Mutex<Link>,
-    begun: Mutex<Begun>,
+    link: tokio::sync::Mutex<ConnectionState>,
+    begun: Mutex<BegunServer>,
 }
 
 #[derive(Default)]
-struct Link {
+struct ConnectionState {
     live: Option<Live>,
     failed: Option<(Instant, LedgerError)>,
     /// How many connections were made.
@@ -61,16 +61,16 @@ struct Live {
 
 /// The server of the last `begin`.
 #[derive(Default)]
-struct Begun {
+struct BegunServer {
     server: Option<Arc<str>>,
     /// Whether somebody was told that it is gone.
     told: bool,
 }
 
 impl Connection {
-    pub(super) fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
+    pub(super) fn new(settings: RedisSettings, resync: ResyncSender, metrics: Metrics) -> Self {
         metrics.ledger.begin();
-        Self { settings, rewatch, metrics, link: tokio::sync::Mutex::default(), begun: Mutex::default() }
+        Self { settings, resync, metrics, link: tokio::sync::Mutex::default(), begun: Mutex::default() }
     }
 
     /// From now on the server that answers is the one that is meant. True when it is another than before.
@@ -78,7 +78,7 @@ impl Connection {
         let server = self.live().await?.server;
         let mut begun = self.begun();
         let another = begun.server.as_ref().is_some_and(|before| *before != server);
-        *begun = Begun { server: Some(server), told: false };
+        *begun = BegunServer { server: Some(server), told: false };
         Ok(another)
     }
 
@@ -97,7 +97,7 @@ impl Connection {
         &self,
         operation: LedgerOperation,
         pipeline: &Pipeline,
-    ) -> Result<Vec<Reply>, LedgerError> {
+    ) -> Result<Vec<CommandReply>, LedgerError> {
         self.call(operation, pipeline, true).await
     }
 
@@ -131,7 +131,7 @@ impl Connection {
         operation: LedgerOperation,
         pipeline: &Pipeline,
         as_begun: bool,
-    ) -> Result<Vec<Reply>, LedgerError> {
+    ) -> Result<Vec<CommandReply>, LedgerError> {
         let mut live = self.live().await?;
         let first = live.server.clone();
         let mut repeated = false;
@@ -151,7 +151,7 @@ impl Connection {
                 }
                 Remedy::RebuildAndRepeat => self.lose(&live, &failure.error).await,
                 Remedy::LoadScripts => {
-                    tracing::info!("Redis has forgotten the scripts, they are loaded again");
+                    tracing::info!("Redis lost its script cache; the scripts are loaded again");
                     let loaded = self.attempt(LedgerOperation::Check, &load_scripts(), &live).await;
                     loaded.map_err(|failure| failure.error)?;
                 }
@@ -174,7 +174,7 @@ impl Connection {
         operation: LedgerOperation,
         pipeline: &Pipeline,
         live: &Live,
-    ) -> Result<Vec<Reply>, Failure> {
+    ) -> Result<Vec<CommandReply>, Failure> {
         let mut connection = live.connection.clone();
         let started = Instant::now();
         let replies = connection.req_packed_commands(pipeline, 0, pipeline.len());
@@ -200,7 +200,8 @@ impl Connection {
                 if !begun.told {
                     tracing::warn!(%before, now = %server, "Redis was restarted, or another server took its place");
                     begun.told = true;
-                    self.rewatch.notify_one();
+                    // The receiver ends only with the process.
+                    let _ = self.resync.send(ResyncReason::LedgerReplaced);
                 }
                 Err(lost())
             }
@@ -208,7 +209,7 @@ impl Connection {
         }
     }
 
-    fn begun(&self) -> MutexGuard<'_, Begun> {
+    fn begun(&self) -> MutexGuard<'_, BegunServer> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +228,7 @@ impl Connection {
                 if link.said.take().is_some() || link.made == 0 {
                     tracing::info!(redis = self.settings.address(), "connected to Redis");
                 }
-                *link = Link { live: Some(live.clone()), failed: None, made: live.number, said: None };
+                *link = ConnectionState { live: Some(live.clone()), failed: None, made: live.number, said: None };
                 self.metrics.ledger.server.connected(true);
                 // At once and not with the next call, which may be long in coming. Its result is for whoever sends something.
                 let _ = self.compare(&live.server);
@@ -263,10 +264,10 @@ impl Connection {
     }
 
     /// Once for each kind of trouble, not for each call.
-    fn say_lost(&self, link: &mut Link, error: &LedgerError) {
+    fn say_lost(&self, link: &mut ConnectionState, error: &LedgerError) {
         let kind = std::mem::discriminant(error);
         if link.said.replace(kind) != Some(kind) {
-            tracing::warn!(redis = self.settings.address(), %error, "no connection to Redis; it is tried again and again");
+            tracing::warn!(redis = self.settings.address(), %error, "cannot connect to Redis; retrying");
         }
     }
 

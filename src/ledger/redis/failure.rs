@@ -68,7 +68,7 @@ fn of_server(kind: ServerErrorKind, error: &RedisError) -> Failure {
         // A failover moved the name of the primary, and this connection still leads to the old one: it would fail for ever.
         ServerErrorKind::ReadOnly => Failure::unavailable(
             format!(
-                "this Redis is a replica ({}): a failover, or --redis-url names one; the address is tried again",
+                "this Redis is a replica ({}): after a failover, or because --redis-url names one; reconnecting",
                 words()
             ),
             Remedy::Rebuild,
@@ -102,7 +102,7 @@ fn of_code(code: &str, error: &RedisError) -> Failure {
         "NOPERM" => no_permission(&words),
         "READONLY" => of_server(ServerErrorKind::ReadOnly, error),
         "LOADING" | "MASTERDOWN" => Failure::unavailable(words, Remedy::Rebuild),
-        "BUSY" => Failure::unavailable(format!("a script of somebody holds Redis up: {words}"), Remedy::Keep),
+        "BUSY" => Failure::unavailable(format!("another client's script blocks Redis: {words}"), Remedy::Keep),
         "NOAUTH" | "WRONGPASS" => wrong_password(error),
         "WRONGTYPE" => Failure::refused(
             format!(
@@ -111,7 +111,7 @@ fn of_code(code: &str, error: &RedisError) -> Failure {
             Remedy::Keep,
         ),
         "MISCONF" => {
-            Failure::unavailable(format!("Redis takes no writes because it cannot save: {words}"), Remedy::Keep)
+            Failure::unavailable(format!("Redis refuses writes because it cannot save: {words}"), Remedy::Keep)
         }
         // NOREPLICAS, NOGOODSLAVE and what later servers say: the server answers, and its words say what is wrong.
         _ => Failure::unavailable(words, Remedy::Keep),
@@ -127,7 +127,7 @@ fn full(words: &str) -> String {
 
 fn wrong_password(error: &RedisError) -> Failure {
     let text = format!(
-        "Redis lets us not in ({}): mend --redis-username-file and --redis-password-file, or the user in Redis; both files are read \
+        "Redis rejected the credentials ({}): correct --redis-username-file and --redis-password-file, or the user in Redis; both files are read \
          again at each try",
         words(error)
     );
@@ -136,7 +136,7 @@ fn wrong_password(error: &RedisError) -> Failure {
 
 fn no_permission(words: &str) -> Failure {
     Failure::refused(
-        format!("Redis forbids what is needed ({words}); give the user: ACL SETUSER <name> {ACL_RULE}"),
+        format!("Redis denies commands that are needed ({words}); grant the user: ACL SETUSER <name> {ACL_RULE}"),
         Remedy::Keep,
     )
 }
@@ -156,7 +156,7 @@ fn connection_words(error: &RedisError) -> String {
     if words.contains("UnknownIssuer") {
         format!("{words}: name the authority that signed the certificate of Redis by --redis-ca-file")
     } else if words.contains("InvalidContentType") {
-        format!("{words}: this port of Redis speaks no TLS: is it redis:// instead of rediss://, or another port?")
+        format!("{words}: this port of Redis does not use TLS: use redis:// instead of rediss://, or another port")
     } else {
         words
     }

@@ -21,7 +21,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ledger::Moment;
+use crate::ledger::DedupWindow;
 use crate::storm::{DigestKey, Epoch, StormKey};
 
 /// The incarnation.
@@ -51,12 +51,12 @@ pub(super) fn is_ours(key: &str) -> bool {
 }
 
 /// When `l` and `f` expire: not before any `c` of the same close, so that an epoch is never forgotten before what it held.
-pub(super) fn closed_expires(at: Moment) -> i64 {
+pub(super) fn closed_expires(at: DedupWindow) -> i64 {
     at.now.as_second().saturating_add((spans(at.horizon) + 1) * SPAN)
 }
 
 /// When `d` expires.
-pub(super) fn early_expires(at: Moment) -> i64 {
+pub(super) fn early_expires(at: DedupWindow) -> i64 {
     at.now.as_second().saturating_add(spans(at.horizon) * SPAN)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn spans(horizon: SignedDuration) -> i64 {
 }
 
 /// When the `c` of now expires.
-pub(super) fn bucket_expires(at: Moment) -> i64 {
+pub(super) fn bucket_expires(at: DedupWindow) -> i64 {
     (bucket(at.now).saturating_add(spans(at.horizon)).saturating_add(1)).saturating_mul(SPAN)
 }
 

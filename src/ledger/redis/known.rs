@@ -11,21 +11,21 @@ use crate::storm::{Digest, Epoch, StormId, StormKey};
 /// and it bounds a storm's part of this process to some 300 KB.
 const MAX_CONFIRMED: usize = 16_384;
 
-/// See the module.
+/// The open storms that this process knows.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct KnownStorms {
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    open: HashMap<StormKey, OpenStorm>,
+    open: HashMap<StormKey, KnownStorm>,
     /// Raised by each merge of this process.
     merged: u64,
 }
 
 /// An open storm.
-struct OpenStorm {
+struct KnownStorm {
     epoch: Epoch,
     names: Arc<StormNames>,
     /// Whether closed storms of this key hold something.
@@ -85,29 +85,29 @@ impl Registers {
 
 /// Where a merge goes.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct MergeTarget {
     pub(super) epoch: Epoch,
     pub(super) names: Arc<StormNames>,
     pub(super) held: bool,
 }
 
-impl Known {
+impl KnownStorms {
     /// The open storm of a key.
-    pub(super) fn target(&self, key: StormKey) -> Option<Target> {
+    pub(super) fn target(&self, key: StormKey) -> Option<MergeTarget> {
         let inner = self.lock();
         let storm = inner.open.get(&key)?;
-        Some(Target { epoch: storm.epoch, names: storm.names.clone(), held: storm.held })
+        Some(MergeTarget { epoch: storm.epoch, names: storm.names.clone(), held: storm.held })
     }
 
     /// This storm is open.
-    pub(super) fn opened(&self, key: StormKey, target: Target, pattern: &str) {
-        let Target { epoch, names, held } = target;
+    pub(super) fn opened(&self, key: StormKey, target: MergeTarget, pattern: &str) {
+        let MergeTarget { epoch, names, held } = target;
         let mut inner = self.lock();
         if let Some(storm) = inner.open.get_mut(&key).filter(|storm| storm.epoch == epoch) {
             storm.held |= held;
             return;
         }
-        let storm = OpenStorm {
+        let storm = KnownStorm {
             epoch,
             names,
             held,

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::RedisLedger;
 use super::keys::{MAX_SPANS, bucket, bucket_expires, spans};
-use super::known::Target;
-use super::merge::{Batch, MAX_REPORTS, PIPELINE};
+use super::known::MergeTarget;
+use super::merge::{MAX_REPORTS, PIPELINE};
 use super::piece::add_members;
 use super::reply::{read, whole};
-use crate::ledger::{LedgerError, Merge, Moment};
+use crate::ledger::{Batch, DedupWindow, LedgerError, Merge};
 use crate::metrics::LedgerOperation;
 use crate::storm::{Digest, Epoch, Observation, StormId, StormKey};
 
@@ -24,7 +24,7 @@ pub(super) struct Look {
 
 /// What closed storms of a key hold of a batch.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldOccurrences {
     pub(super) uids: HashSet<Digest>,
     /// The last closed epoch.
     pub(super) last: Option<Epoch>,
@@ -48,7 +48,7 @@ impl RedisLedger {
                 };
                 let names = Arc::new(self.storm_names(StormId { key: *key, epoch })?);
                 let pattern = observations.first().map(|o| o.opening.pattern.as_str()).unwrap_or_default();
-                self.known.opened(*key, Target { epoch, names, held: look.held }, pattern);
+                self.known.opened(*key, MergeTarget { epoch, names, held: look.held }, pattern);
             }
         }
         Ok(closed)
@@ -77,17 +77,17 @@ impl RedisLedger {
     }
 
     /// Which occurrences of each batch closed storms hold. What is met again is remembered for another horizon (case C13).
-    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Held>, LedgerError> {
+    pub(super) async fn held(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<HeldOccurrences>, LedgerError> {
         let mut asked = Vec::new();
         for (index, (key, observations)) in batches.iter().enumerate() {
             if self.known.target(*key).is_none_or(|target| target.held) {
                 let uids: Vec<Digest> = observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect();
                 let horizon = observations.iter().map(|o| o.dedup_horizon).max().unwrap_or_default();
-                let (key, at) = (*key, Moment { now, horizon });
+                let (key, at) = (*key, DedupWindow { now, horizon });
                 asked.extend(uids.chunks(MAX_REPORTS).map(|uids| Asked { index, key, uids: uids.to_vec(), at }));
             }
         }
-        let mut held: Vec<Held> = batches.iter().map(|_| Held::default()).collect();
+        let mut held: Vec<HeldOccurrences> = batches.iter().map(|_| HeldOccurrences::default()).collect();
         for asked in asked.chunks(PIPELINE) {
             for (asked, met) in asked.iter().zip(self.meet(asked).await?) {
                 held[asked.index].uids.extend(met.uids);
@@ -97,7 +97,7 @@ impl RedisLedger {
         Ok(held)
     }
 
-    async fn meet(&self, asked: &[Asked]) -> Result<Vec<Held>, LedgerError> {
+    async fn meet(&self, asked: &[Asked]) -> Result<Vec<HeldOccurrences>, LedgerError> {
         let mut pipeline = redis::pipe();
         for Asked { key, uids, at, .. } in asked {
             for back in 0..=spans(at.horizon) {
@@ -127,7 +127,7 @@ impl RedisLedger {
                 renewals.cmd("EXPIREAT").arg(held).arg(bucket_expires(*at));
             }
             let uids = uids.filter(|(_, (current, earlier))| *current || *earlier).map(|(uid, _)| uid).collect();
-            met.push(Held { uids, last });
+            met.push(HeldOccurrences { uids, last });
         }
         if !renewals.is_empty() {
             self.connection.send(LedgerOperation::Hold, &renewals).await?;
@@ -142,7 +142,7 @@ struct Asked {
     index: usize,
     key: StormKey,
     uids: Vec<Digest>,
-    at: Moment,
+    at: DedupWindow,
 }
 
 /// No storm is open: says whether one must be.

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use redis::Value;
 
 use super::RedisLedger;
-use super::known::Target;
-use super::look::{Held, not_open};
+use super::known::MergeTarget;
+use super::look::{HeldOccurrences, not_open};
 use super::piece::{Piece, fresh, registers};
-use super::reply::{Reply, read};
-use crate::ledger::{LedgerError, Merge, wholly_held};
+use super::reply::{CommandReply, read};
+use crate::ledger::{Batch, LedgerError, Merge, wholly_held};
 use crate::metrics::{LedgerOperation, MergeOutcome};
-use crate::storm::{Digest, Observation, StormId, StormKey};
+use crate::storm::{Digest, Observation, StormId};
 
 /// Batches in one pipeline: beyond 64 nothing is gained (`docs/measurements.md`).
 pub(super) const PIPELINE: usize = 64;
@@ -25,9 +25,6 @@ pub(super) const PIPELINE: usize = 64;
 pub(super) const MAX_REPORTS: usize = 4_096;
 /// How often a batch is merged again because its storm was closed meanwhile.
 const ATTEMPTS: usize = 4;
-
-/// The observations of one key.
-pub(super) type Batch = (StormKey, Vec<Observation>);
 
 /// What became of a piece.
 enum Done {
@@ -115,7 +112,7 @@ impl RedisLedger {
         &self,
         batch: usize,
         (key, observations): &'a Batch,
-        target: &Target,
+        target: &MergeTarget,
         held: &HashSet<Digest>,
         pieces: &mut Vec<Piece<'a>>,
     ) {
@@ -139,7 +136,12 @@ impl RedisLedger {
         }
     }
 
-    async fn send_pieces(&self, pieces: &[Piece<'_>], held: &[Held], now: Timestamp) -> Result<Vec<Done>, LedgerError> {
+    async fn send_pieces(
+        &self,
+        pieces: &[Piece<'_>],
+        held: &[HeldOccurrences],
+        now: Timestamp,
+    ) -> Result<Vec<Done>, LedgerError> {
         let mut pipeline = redis::pipe();
         let mut ends = Vec::with_capacity(pieces.len());
         for piece in pieces {
@@ -160,7 +162,7 @@ impl RedisLedger {
     fn piece_done(
         &self,
         piece: &Piece<'_>,
-        mut replies: Vec<Reply>,
+        mut replies: Vec<CommandReply>,
         held: &HashSet<Digest>,
     ) -> Result<Done, LedgerError> {
         let open = replies.pop().unwrap_or(Ok(Value::Nil))?;

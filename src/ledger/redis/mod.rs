@@ -24,70 +24,71 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use stormfold_core::engine::resync::ResyncReason;
 
 pub use endpoint::RedisSettings;
 pub use server::ACL_RULE;
 
 use connection::Connection;
 use keys::{KeyNames, PARTITIONS, StormNames};
-use known::{Known, Target};
+use known::{KnownStorms, MergeTarget};
 use piece::add_members;
 use reply::{read, whole};
 
-use super::{Begun, Closing, Ledger, LedgerError, Memory, Merge, Moment, Snapshot};
+use super::{Begun, Closing, DedupWindow, Durability, Ledger, LedgerError, Merge, ResyncSender, Snapshot};
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
 use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 
-/// See the module.
+/// A ledger in Redis.
 pub struct RedisLedger {
     connection: Connection,
-    known: Known,
-    life: Mutex<Option<Life>>,
-    /// Told when all Signals must be read again.
-    rewatch: Arc<Notify>,
+    known: KnownStorms,
+    begun: Mutex<Option<Incarnation>>,
+    /// Asked when all Signals must be read again.
+    resync: ResyncSender,
     metrics: Metrics,
 }
 
 /// What was found at the last `begin`.
 #[derive(Clone)]
-struct Life {
-    incarnation: Arc<str>,
+struct Incarnation {
+    id: Arc<str>,
     digests: DigestKey,
     /// How many there were before.
     number: u64,
 }
 
 impl RedisLedger {
-    /// A ledger at this server. Nothing is sent before `begin`. `rewatch` is told whenever all Signals must be read again.
-    pub fn new(settings: RedisSettings, rewatch: Arc<Notify>, metrics: Metrics) -> Self {
+    /// A ledger at this server. Nothing is sent before `begin`. `resync` is asked whenever all Signals must be read again.
+    pub fn new(settings: RedisSettings, resync: ResyncSender, metrics: Metrics) -> Self {
         Self {
-            connection: Connection::new(settings, rewatch.clone(), metrics.clone()),
-            known: Known::default(),
-            life: Mutex::default(),
-            rewatch,
+            connection: Connection::new(settings, resync.clone(), metrics.clone()),
+            known: KnownStorms::default(),
+            begun: Mutex::default(),
+            resync,
             metrics,
         }
     }
 
-    fn life(&self) -> Result<Life, LedgerError> {
-        let life = self.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        life.ok_or_else(|| LedgerError::Lost("no Signals have been read yet".to_owned()))
+    fn begun(&self) -> Result<Incarnation, LedgerError> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        begun.ok_or_else(|| LedgerError::Lost("no Signals have been read yet".to_owned()))
     }
 
     fn names(&self, key: StormKey) -> Result<KeyNames, LedgerError> {
-        Ok(KeyNames::of(&self.life()?.digests, key))
+        Ok(KeyNames::of(&self.begun()?.digests, key))
     }
 
     fn storm_names(&self, id: StormId) -> Result<StormNames, LedgerError> {
-        let digests = self.life()?.digests;
+        let digests = self.begun()?.digests;
         Ok(KeyNames::of(&digests, id.key).storm(&digests, id.epoch))
     }
 
     /// The ledger is another one than at `begin`.
     fn wiped(&self) -> LedgerError {
-        self.rewatch.notify_one();
+        // The receiver ends only with the process.
+        let _ = self.resync.send(ResyncReason::LedgerWiped);
         LedgerError::Lost("Redis was wiped".to_owned())
     }
 
@@ -122,10 +123,10 @@ impl RedisLedger {
         let replies = self.connection.send(LedgerOperation::Dirty, &pipeline).await?;
         let storm = names.storm_of_mark(&sid);
         let open = read::<Option<f64>>(&replies, 0)?.map(whole);
-        if open.is_some_and(|epoch| self.life().is_ok_and(|life| names.storm(&life.digests, epoch) == storm)) {
+        if open.is_some_and(|epoch| self.begun().is_ok_and(|begun| names.storm(&begun.digests, epoch) == storm)) {
             return Ok(());
         }
-        tracing::info!(mark, "a merge that came after its storm's close is swept");
+        tracing::info!(mark, "removed the writes of a merge that arrived after its storm was closed");
         self.remove(open.unwrap_or_default(), &storm, None).await.map(drop)
     }
 }
@@ -138,17 +139,17 @@ impl Ledger for RedisLedger {
         self.known.forget_all();
         let incarnation: Arc<str> = incarnation.into();
         let before = {
-            let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = life.as_ref().map_or(0, |before| before.number + 1);
-            life.replace(Life { incarnation: incarnation.clone(), digests, number })
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = begun.as_ref().map_or(0, |before| before.number + 1);
+            begun.replace(Incarnation { id: incarnation.clone(), digests, number })
         };
-        let wiped = made || before.is_some_and(|before| before.incarnation != incarnation);
-        let memory = match (wiped, another_server) {
-            (true, _) => Memory::Empty,
-            (false, true) => Memory::Doubtful,
-            (false, false) => Memory::Kept,
+        let wiped = made || before.is_some_and(|before| before.id != incarnation);
+        let durability = match (wiped, another_server) {
+            (true, _) => Durability::Lost,
+            (false, true) => Durability::Suspect,
+            (false, false) => Durability::Intact,
         };
-        Ok(Begun { key: digests, memory })
+        Ok(Begun { key: digests, durability })
     }
 
     async fn merge(&self, batches: &[(StormKey, Vec<Observation>)], now: Timestamp) -> Result<Vec<Merge>, LedgerError> {
@@ -160,11 +161,17 @@ impl Ledger for RedisLedger {
         let Some(epoch) = open else { return Ok(None) };
         let held = self.look(&[id.key], now).await?.pop().is_some_and(|look| look.held);
         let names = Arc::new(self.storm_names(StormId { key: id.key, epoch })?);
-        self.known.opened(id.key, Target { epoch, names, held }, pattern);
+        self.known.opened(id.key, MergeTarget { epoch, names, held }, pattern);
         Ok(Some(epoch))
     }
 
-    async fn hold(&self, key: StormKey, epoch: Option<Epoch>, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn hold(
+        &self,
+        key: StormKey,
+        epoch: Option<Epoch>,
+        uids: &[Digest],
+        at: DedupWindow,
+    ) -> Result<(), LedgerError> {
         let (names, bucket) = (self.names(key)?, keys::bucket(at.now));
         let mut pipeline = redis::pipe();
         add_members(&mut pipeline, &names.held(bucket), uids);
@@ -178,7 +185,7 @@ impl Ledger for RedisLedger {
         Ok(())
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: Moment) -> Result<(), LedgerError> {
+    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
         let early = self.names(key)?.early();
         let mut pipeline = redis::pipe();
         add_members(&mut pipeline, &early, uids);
@@ -207,7 +214,7 @@ impl Ledger for RedisLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        at: Moment,
+        at: DedupWindow,
     ) -> Result<Closing, LedgerError> {
         self.close_storm(id, snapshot, reason, at).await
     }
@@ -221,7 +228,7 @@ impl Ledger for RedisLedger {
         self.remove(id.epoch, &names, None).await.map(drop)
     }
 
-    async fn forget(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+    async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         self.forget_storm(id, at).await
     }
 

@@ -68,8 +68,8 @@ impl Piece<'_> {
     }
 
     /// What was new, from the replies of `commands`.
-    pub(super) fn news(&self, replies: &[Value], held: &HashSet<Digest>) -> Result<News, LedgerError> {
-        let mut news = News { counts: vec![0; self.observations.len()], fired: Vec::new() };
+    pub(super) fn news(&self, replies: &[Value], held: &HashSet<Digest>) -> Result<PieceNews, LedgerError> {
+        let mut news = PieceNews { counts: vec![0; self.observations.len()], fired: Vec::new() };
         let mut next = 0;
         for firing in [true, false] {
             let uids = self.uids(held, firing);
@@ -95,7 +95,7 @@ impl Piece<'_> {
 }
 
 /// What a piece told its storm.
-pub(super) struct News {
+pub(super) struct PieceNews {
     /// For each observation, how many of its reports were new.
     pub(super) counts: Vec<usize>,
     /// Occurrences that were not seen firing before.

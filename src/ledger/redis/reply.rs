@@ -5,7 +5,7 @@ use redis::{FromRedisValue, Value};
 use crate::ledger::LedgerError;
 
 /// One reply, or what a full server says in its place.
-pub(super) type Reply = Result<Value, LedgerError>;
+pub(super) type CommandReply = Result<Value, LedgerError>;
 
 /// Reads the reply at `index`.
 pub(super) fn read<T: FromRedisValue>(replies: &[Value], index: usize) -> Result<T, LedgerError> {

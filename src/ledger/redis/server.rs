@@ -73,7 +73,7 @@ impl Info {
         if self.text("role").is_some_and(|role| role != "master") {
             let primary = [self.text("master_host").unwrap_or("?"), self.text("master_port").unwrap_or("?")].join(":");
             return Err(LedgerError::Unavailable(format!(
-                "this Redis is a replica of {primary}: a failover that is not over, or --redis-url names a replica; it is tried again"
+                "this Redis is a replica of {primary}: a failover is under way, or --redis-url names a replica; retrying"
             )));
         }
         match self.policy() {

@@ -7,7 +7,7 @@ use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expir
 use super::piece::add_members;
 use super::reply::{read, whole};
 use super::{RedisLedger, facts, random, scripts};
-use crate::ledger::{Closing, LedgerError, Moment, Snapshot, Version};
+use crate::ledger::{Closing, DedupWindow, LedgerError, Snapshot, Version};
 use crate::metrics::LedgerOperation;
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::{Epoch, Sample, Severity, StormId, StormMetadata};
@@ -63,12 +63,12 @@ impl RedisLedger {
     }
 
     pub(super) async fn open_storm(&self, id: StormId, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
-        let (life, names) = (self.life()?, self.storm_names(id)?);
+        let (begun, names) = (self.begun()?, self.storm_names(id)?);
         let expires = closed_expires(now.into());
         let keys =
             [names.key.registers(), names.key.last(), names.key.early(), names.resolved(), INCARNATION.to_owned()];
         let mut cmd = scripts::call(&scripts::OPEN, &keys);
-        cmd.arg(id.epoch).arg(life.incarnation.as_ref()).arg(random() & NONCE_MASK).arg(names.sid()).arg(expires);
+        cmd.arg(id.epoch).arg(begun.id.as_ref()).arg(random() & NONCE_MASK).arg(names.sid()).arg(expires);
         match read::<i64>(&[self.run(LedgerOperation::Open, cmd).await?], 0)? {
             -1 => Err(self.wiped()),
             0 => Ok(None),
@@ -80,7 +80,7 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         for _ in 0..ATTEMPTS {
             // Before anything is read: what is counted here is in what is read.
-            let when = When { begun: self.life()?.number, merged: self.known.count() };
+            let when = When { begun: self.begun()?.number, merged: self.known.count() };
             let page = self.page(&names, 0).await?;
             if page.open != Some(id.epoch) {
                 return self.read_not_open(id, &names, page).await;
@@ -105,7 +105,7 @@ impl RedisLedger {
         pipeline.cmd("ZSCORE").arg(names.key.dirty()).arg(names.mark());
         pipeline.cmd("GET").arg(INCARNATION);
         let replies = self.connection.send(LedgerOperation::Snapshot, &pipeline).await?;
-        if read::<Option<String>>(&replies, 6)?.as_deref() != Some(self.life()?.incarnation.as_ref()) {
+        if read::<Option<String>>(&replies, 6)?.as_deref() != Some(self.begun()?.id.as_ref()) {
             return Err(self.wiped());
         }
         Ok(Page {
@@ -167,7 +167,7 @@ impl RedisLedger {
             names.names(),
             names.key.dirty(),
         ];
-        let digests = self.life()?.digests;
+        let digests = self.begun()?.digests;
         let mut cmd = scripts::call(&scripts::STAGE, &keys);
         cmd.arg(id.epoch).arg(names.mark());
         for text in texts {
@@ -240,7 +240,7 @@ impl RedisLedger {
         let keys = [names.key.registers(), names.seen(), names.resolved(), names.names(), names.key.dirty()];
         let mut cmd = scripts::call(&scripts::ACK, &keys);
         let Version { mark, merged, names: taken, counter, begun } = &snapshot.version;
-        if *begun != self.life()?.number {
+        if *begun != self.begun()?.number {
             return Ok(false);
         }
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
@@ -256,11 +256,11 @@ impl RedisLedger {
         id: StormId,
         snapshot: &Snapshot,
         reason: CloseReason,
-        at: Moment,
+        at: DedupWindow,
     ) -> Result<Closing, LedgerError> {
         let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(Closing::Changed) };
         // A ledger that fell back can have a mark again that it had before, and other occurrences behind it.
-        if snapshot.version.begun != self.life()?.number {
+        if snapshot.version.begun != self.begun()?.number {
             return Ok(Closing::Changed);
         }
         let names = self.storm_names(id)?;
@@ -286,7 +286,7 @@ impl RedisLedger {
         Ok(Closing::Closed)
     }
 
-    pub(super) async fn forget_storm(&self, id: StormId, at: Moment) -> Result<bool, LedgerError> {
+    pub(super) async fn forget_storm(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         let names = self.storm_names(id)?;
         let mut pipeline = redis::pipe();
         pipeline.cmd("DEL").arg(names.scratch());

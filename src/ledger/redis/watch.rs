@@ -60,7 +60,7 @@ impl RedisLedger {
 
     /// `None` before the first `begin`.
     async fn read_marks(&self) -> Result<Option<Marks>, LedgerError> {
-        let Ok(life) = self.life() else { return Ok(None) };
+        let Ok(begun) = self.begun() else { return Ok(None) };
         let mut pipeline = redis::pipe();
         pipeline.cmd("GET").arg(INCARNATION);
         for partition in 0..PARTITIONS {
@@ -68,9 +68,9 @@ impl RedisLedger {
             pipeline.cmd("ZRANGE").arg(dirty(partition)).arg(0).arg(0).arg("WITHSCORES");
         }
         let replies = self.connection.send(LedgerOperation::Check, &pipeline).await?;
-        // Asked for under a life that may be over by now: then the answer says nothing of the next one.
-        let same_life = self.life().is_ok_and(|current| Arc::ptr_eq(&current.incarnation, &life.incarnation));
-        if same_life && read::<Option<String>>(&replies, 0)?.as_deref() != Some(life.incarnation.as_ref()) {
+        // Asked for under an incarnation that may be over by now: then the answer says nothing of the next one.
+        let same = self.begun().is_ok_and(|current| Arc::ptr_eq(&current.id, &begun.id));
+        if same && read::<Option<String>>(&replies, 0)?.as_deref() != Some(begun.id.as_ref()) {
             return Err(self.wiped());
         }
         let mut marks = Marks { count: 0.0, oldest: None };

@@ -141,9 +141,9 @@ mod tests {
     fn a_value_a_subresource_and_a_version_that_are_missing_are_named() {
         let reason = "/status/properties/storm/properties/closeReason";
         let no_value = after("remediationrequests", |crd| {
-            schema(crd, reason)["enum"].as_array_mut().unwrap().retain(|value| value != "ByHand");
+            schema(crd, reason)["enum"].as_array_mut().unwrap().retain(|value| value != "Requested");
         });
-        assert_eq!(no_value, ["the value \"ByHand\" of status.storm.closeReason"]);
+        assert_eq!(no_value, ["the value \"Requested\" of status.storm.closeReason"]);
         let no_status = after("signals", |crd| crd["spec"]["versions"][0]["subresources"] = Value::Null);
         assert_eq!(no_status, ["the subresource status"]);
         for (field, value) in [("served", Value::Bool(false)), ("name", "v1alpha0".into())] {

@@ -32,7 +32,7 @@ async fn stored_is_answered_with_200_and_a_result_for_each_alert() {
     let again = world.post(text.as_bytes()).await;
     assert_eq!((again.status, &again.body["alerts"][0]["result"]), (200, &json!("duplicate")));
     assert_eq!(world.api_server.signals().len(), 1);
-    let page = world.metrics.encode().unwrap();
+    let page = world.metrics.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
     for line in [
         "stormfold_gateway_requests_total{answer=\"Ok\"} 2",
         "stormfold_gateway_alerts_total{result=\"Accepted\"} 1",

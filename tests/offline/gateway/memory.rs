@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stormfold::gateway::{Limits, Rules, read};
+use stormfold::gateway::{Limits, TargetRules, read};
 
 /// The most memory that this process has had, in MiB.
 fn peak() -> u64 {
@@ -27,7 +27,7 @@ fn a_body_of_many_names_and_long_group_labels_takes_memory_of_its_own_size() {
     text.push_str("]}");
     let limits = Limits { batch: 500, max_body: 4 << 20, timeout: Duration::from_secs(10) };
     let before = peak();
-    let (signals, ..) = read(text.as_bytes(), &Rules::default(), &limits, Timestamp::UNIX_EPOCH).unwrap();
+    let (signals, ..) = read(text.as_bytes(), &TargetRules::default(), &limits, Timestamp::UNIX_EPOCH).unwrap();
     let more = peak() - before;
     assert_eq!(signals, 10_000);
     assert!(more < 64, "{more} MiB for a body of {} KiB", text.len() / 1024);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
-use stormfold::ledger::{Begun, Ledger, LedgerError, Memory, Merge};
+use stormfold::ledger::{Begun, Durability, Ledger, LedgerError, Merge};
 use stormfold::metrics::Metrics;
 use stormfold::storm::StormId;
 use stormfold::storm::decide::LedgerView;
-use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Key, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -29,7 +29,7 @@ fn keys(server: &RedisServer) -> String {
 
 /// A process of this version that has not begun.
 fn process(server: &RedisServer) -> RedisLedger {
-    RedisLedger::new(RedisSettings::new(server.url()), Arc::new(Notify::new()), Metrics::default())
+    RedisLedger::new(RedisSettings::new(server.url()), unbounded_channel().0, Metrics::default())
 }
 
 /// An open storm of 20 alerts of `key`, and what closed ones hold.
@@ -75,8 +75,8 @@ async fn what_an_earlier_version_left_is_removed_and_counted_again_exactly() {
     server.command("SET theirs 1").unwrap();
     server.command("SET {x1}habc 1").unwrap();
     let ledger = process(&server);
-    let Begun { memory, .. } = ledger.begin().await.unwrap();
-    assert_eq!(memory, Memory::Empty, "all Signals are read again");
+    let Begun { durability, .. } = ledger.begin().await.unwrap();
+    assert_eq!(durability, Durability::Lost, "all Signals are read again");
     assert_eq!(keys(&server), ":3", "the incarnation, and what is not ours");
     assert!(incarnation(&server).starts_with("v3 "));
     for key in &left {
@@ -84,7 +84,7 @@ async fn what_an_earlier_version_left_is_removed_and_counted_again_exactly() {
         let id = a_storm(&ledger, key).await;
         assert_eq!(alerts(&ledger, id).await, 20);
     }
-    assert_eq!(ledger.begin().await.unwrap().memory, Memory::Kept, "once is enough");
+    assert_eq!(ledger.begin().await.unwrap().durability, Durability::Intact, "once is enough");
     assert_eq!(alerts(&ledger, StormId { key: left[0].key, epoch: 9 }).await, 20);
 }
 
@@ -99,12 +99,12 @@ async fn what_a_merge_left_in_a_server_that_was_emptied_is_removed_by_whoever_be
     assert_eq!(server.command(&format!("EVAL \"{script}\" 0")).unwrap(), ":1");
     server.command("SET theirs 1").unwrap();
     let ledger = process(&server);
-    assert_eq!(ledger.begin().await.unwrap().memory, Memory::Empty);
+    assert_eq!(ledger.begin().await.unwrap().durability, Durability::Lost);
     assert_eq!(keys(&server), ":2", "the incarnation, and what is not ours");
     let id = a_storm(&ledger, &key).await;
     assert_eq!(
-        process(&server).begin().await.unwrap().memory,
-        Memory::Kept,
+        process(&server).begin().await.unwrap().durability,
+        Durability::Intact,
         "what is counted since then is left alone"
     );
     assert_eq!(alerts(&ledger, id).await, 20);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Closing, Ledger, Merge, Moment};
+use stormfold::ledger::{Closing, DedupWindow, Ledger, Merge};
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::{Observation, StormId};
 
@@ -41,7 +41,7 @@ async fn a_closed_storm_holds_its_occurrences(ledger: &dyn Ledger) {
     for horizon in [2, 6, 24] {
         let key = Key::another();
         let dedup_horizon = SignedDuration::from_hours(horizon);
-        ledger.hold(key.key, Some(7), &[1], Moment { now: now(0), horizon: dedup_horizon }).await.unwrap();
+        ledger.hold(key.key, Some(7), &[1], DedupWindow { now: now(0), horizon: dedup_horizon }).await.unwrap();
         let opens = async |at: i64| {
             let batch = [(key.key, vec![Observation { dedup_horizon, ..key.signal(&[(1, true)]) }])];
             match ledger.merge(&batch, now(at)).await.unwrap().remove(0) {

@@ -18,7 +18,7 @@ use stormfold::ledger::Ledger;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::metrics::Metrics;
 use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::redis_server::RedisServer;
 
@@ -58,9 +58,9 @@ impl Key {
             groupings: Vec::new(),
             missing_labels: Vec::new(),
             resource_version: None,
-            told: false,
+            has_receipt: false,
             dedup_horizon: DEDUP_HORIZON,
-            told_to_wait: None,
+            pending_message: None,
             receipt: None,
         }
     }
@@ -88,7 +88,7 @@ fn now(step: i64) -> Timestamp {
 /// One more process that uses this server.
 async fn redis_ledger(server: &RedisServer) -> Arc<RedisLedger> {
     let settings = RedisSettings::new(server.url());
-    let ledger = RedisLedger::new(settings, Arc::new(Notify::new()), Metrics::default());
+    let ledger = RedisLedger::new(settings, unbounded_channel().0, Metrics::default());
     ledger.begin().await.unwrap();
     Arc::new(ledger)
 }

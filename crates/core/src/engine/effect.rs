@@ -16,6 +16,7 @@ use crate::storm::{DigestKey, GroupBy, Rejection, SignalRef, StormId, StormMetad
 /// One thing to do. Effects of a step are independent of each other, and are carried out in any order, except that a timer is
 /// set and cancelled in the order given.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "an effect lives for one step")]
 pub enum Effect {
     /// A call, whose answer comes back as `Input::Reply`.
     Call(CallId, Call),

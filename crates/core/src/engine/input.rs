@@ -23,6 +23,10 @@ pub enum Input {
     Reply(CallId, Reply),
     /// A timer ran off.
     Timer(Timer),
+    /// The process stops: runs under way end, and nothing new begins.
+    Stop,
+    /// Somebody asks for a run of this storm.
+    Storm(StormId),
     /// Somebody outside has reason to want all Signals read again.
     Resync(ResyncReason),
 }

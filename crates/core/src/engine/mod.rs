@@ -6,6 +6,8 @@
 
 pub mod call;
 pub mod effect;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 mod ingest;
 pub mod input;
 mod lineage;
@@ -16,7 +18,7 @@ pub mod receipts;
 pub mod resync;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -60,6 +62,8 @@ pub struct Engine {
     policies: Arc<PolicySet>,
     /// Whether the first lists of policies and namespaces are complete.
     policies_listed: bool,
+    /// Nothing new begins.
+    stopping: bool,
     /// The time of the step under way.
     now: Timestamp,
     /// Of the step under way.
@@ -69,7 +73,7 @@ pub struct Engine {
     last_call: u64,
     store: Store,
     /// Parts of the watch on RemediationRequests whose list is not complete, and what each has listed.
-    listing: BTreeMap<usize, std::collections::BTreeSet<StormId>>,
+    listing: BTreeMap<usize, BTreeSet<StormId>>,
     openings: Openings,
     receipts: Receipts,
     queue: StormQueue,
@@ -95,18 +99,21 @@ impl Hash for Engine {
         (policies_listed, store, listing, openings, receipts, queue).hash(state);
         (runs, resync, ingest).hash(state);
         state.write_usize(calls.len());
-        calls.keys().for_each(|task| task.hash(state));
+        for task in calls.keys() {
+            task.hash(state);
+        }
     }
 }
 
 impl Engine {
     /// An engine that knows nothing yet.
     pub fn new(settings: Settings, policies: Arc<PolicySet>) -> Self {
-        let listing = settings.parts().map(|part| (part, Default::default())).collect();
+        let listing = settings.parts().map(|part| (part, BTreeSet::new())).collect();
         Self {
             settings,
             policies,
             policies_listed: false,
+            stopping: false,
             now: Timestamp::UNIX_EPOCH,
             effects: Vec::new(),
             calls: BTreeMap::new(),
@@ -133,11 +140,15 @@ impl Engine {
             Input::PoliciesListed => self.policies_listed = true,
             Input::Reply(id, reply) => self.heard(id, reply),
             Input::Timer(timer) => self.timer_ended(timer),
+            Input::Storm(id) => self.queue.request(id),
             Input::Resync(reason) => self.resync.ask(reason),
+            Input::Stop => self.stopping = true,
         }
-        self.ingest_goes_on();
-        self.run_storms();
-        self.write_receipts();
+        if !self.stopping {
+            self.ingest_goes_on();
+            self.run_storms();
+            self.write_receipts();
+        }
         self.tell_numbers();
         std::mem::take(&mut self.effects)
     }
@@ -150,6 +161,11 @@ impl Engine {
     /// What merged Signals are owed.
     pub fn receipts(&self) -> &Receipts {
         &self.receipts
+    }
+
+    /// Whether the first list of RemediationRequests is complete.
+    pub fn requests_listed(&self) -> bool {
+        self.listing.is_empty()
     }
 
     /// Whether a list of all Signals is complete, and what asks for the next one.
@@ -206,7 +222,7 @@ impl Engine {
 
     fn request_event(&mut self, event: RequestEvent) {
         match event {
-            RequestEvent::ListBegins(part) => drop(self.listing.insert(part, Default::default())),
+            RequestEvent::ListBegins(part) => drop(self.listing.insert(part, BTreeSet::new())),
             RequestEvent::Listed(part, object) => {
                 self.listing.entry(part).or_default().insert(object.id);
                 self.request_changed(object);

@@ -12,8 +12,8 @@ use crate::storm::decide::{Doubt, LedgerView, Reread};
 pub enum ResyncReason {
     /// The operator starts, or begins to lead.
     Start,
-    /// The connection to the ledger was lost, and it may have fallen back meanwhile.
-    LedgerReconnected,
+    /// The ledger's server was restarted, or another one took its place: it may have fallen back.
+    LedgerReplaced,
     /// The ledger was emptied.
     LedgerWiped,
     /// The ledger said that it may have lost what it was told.

@@ -22,7 +22,7 @@ pub enum CloseReason {
     /// An older open RemediationRequest of the same key holds this storm.
     Superseded,
     /// Somebody set the annotation stormfold.dev/close.
-    ByHand,
+    Requested,
 }
 
 /// What the ledger knows of a storm.
@@ -323,7 +323,7 @@ impl Life {
     /// strictly after it (case A16).
     fn next(&self, facts: Option<&StormMetadata>, policy: &Policy, now: Timestamp) -> Decision {
         match self.wish {
-            Wish::Close => return Decision::Close(CloseReason::ByHand),
+            Wish::Close => return Decision::Close(CloseReason::Requested),
             // Until the annotation goes, which is a change of the object and asks for a run.
             Wish::HoldOpen => return Decision::Keep(Timestamp::MAX),
             Wish::None => {}

@@ -97,7 +97,9 @@ impl Engine {
         let Phase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
         match reply {
             Ok(_) => {
-                held.iter().for_each(|observation| self.count(observation, 0));
+                for observation in &held {
+                    self.count(observation, 0);
+                }
                 self.join(merging);
             }
             Err(error) => {

@@ -139,7 +139,7 @@ impl Engine {
         let mut to_open = VecDeque::new();
         for ((key, observations), merge) in batches.into_iter().zip(merges) {
             match merge {
-                Merge::Joined { .. } => self.joined(key, observations, merge),
+                Merge::Joined { .. } => self.joined(key, &observations, merge),
                 // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
                 Merge::NotOpen { .. } if observations.iter().any(is_under_former_grouping) => {
                     merging.pending.extend(observations.into_iter().map(as_grouped_now));

@@ -181,7 +181,9 @@ impl Engine {
         let step = std::mem::replace(&mut opening.step, Step::Turn);
         let reply = match reply {
             Reply::Api(Ok(ApiReply::Found(objects))) => {
-                objects.into_iter().for_each(|object| self.store.put(object));
+                for object in objects {
+                    self.store.put(object);
+                }
                 return match step {
                     Step::Find(first) => self.choose_epoch(opening, first),
                     _ => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
@@ -233,7 +235,7 @@ impl Engine {
         match merge {
             Some(joined @ Merge::Joined { .. }) => {
                 let key = opening.key;
-                self.joined(key, opening.into_observations(), joined);
+                self.joined(key, &opening.into_observations(), joined);
                 Outcome::Done
             }
             // The storm has closed since: nothing counted, and the next epoch takes it.

@@ -10,7 +10,7 @@ use crate::storm::{Epoch, Observation, StormId, StormKey};
 
 impl Engine {
     /// These observations joined the open storm of their key.
-    pub(super) fn joined(&mut self, key: StormKey, observations: Vec<Observation>, joined: Merge) {
+    pub(super) fn joined(&mut self, key: StormKey, observations: &[Observation], joined: Merge) {
         let Merge::Joined { epoch, new, held, last } = joined else { return };
         let id = StormId { key, epoch };
         let mut receipts = Vec::with_capacity(observations.len());

@@ -15,6 +15,7 @@ use crate::rules::Rule;
 use crate::storm::decide::{CloseReason, Decision, DropReason, LedgerView};
 use crate::storm::{Policy, StormId, StormMetadata};
 
+#[allow(clippy::unnecessary_wraps, reason = "a step has one type, whether or not it can fail")]
 impl Engine {
     pub(super) fn carry_out(&mut self, id: StormId, run: Run, decision: Decision, snapshot: &Snapshot) -> Turned {
         match decision {

@@ -26,18 +26,19 @@ pub(super) type Turned = Result<Turn, PublishError>;
 
 impl Engine {
     pub(in crate::engine) fn start_run(&mut self, id: StormId) {
-        self.next_step(id, Run::default());
+        self.next_step(id, &Run::default());
     }
 
     /// Takes the state of the storm anew.
-    fn next_step(&mut self, id: StormId, run: Run) {
+    fn next_step(&mut self, id: StormId, run: &Run) {
         if run.steps == MAX_STEPS {
             return self.run_fails(id, &PublishError::Endless);
         }
         if self.settings.rules.keep(Rule::ClaimBeforeSnapshot) {
             self.receipts.claim(id);
         }
-        self.runs.insert(id, Run { phase: Phase::Snapshot, steps: run.steps + 1, snapshot: None, ..run });
+        let Run { wrote, retried, steps, .. } = *run;
+        self.runs.insert(id, Run { wrote, retried, steps: steps + 1, ..Run::default() });
         self.ask_ledger(Task::Run(id), LedgerCall::Snapshot(id));
     }
 
@@ -51,7 +52,7 @@ impl Engine {
     pub(super) fn turn(&mut self, id: StormId, retried: bool, turned: Turned) {
         match turned {
             Ok(Turn::Waits(run)) => drop(self.runs.insert(id, run)),
-            Ok(Turn::Again(run)) => self.next_step(id, run),
+            Ok(Turn::Again(run)) => self.next_step(id, &run),
             Ok(Turn::End(run, next)) => self.run_ends(id, &run, next),
             Err(PublishError::Api(fault)) if fault.disposition == Disposition::Conflict && !retried => {
                 // Decided on an old object. Read it, and decide once more at once.

@@ -84,7 +84,7 @@ impl Engine {
             self.receipts.release_storm(&mut task);
         }
         let free = |key: &ReceiptKey| !self.receipts.retrying.contains_key(key);
-        let key = (0..).find(free).unwrap_or_default();
+        let key = (0..=ReceiptKey::MAX).find(free).unwrap_or_default();
         let delay = Delay::Backoff { failures: task.failures, at_most: Duration::MAX };
         self.receipts.retrying.insert(key, task);
         self.effect(Effect::SetTimer(Timer::Receipt(key), delay));

@@ -170,7 +170,7 @@ fn decide_with(finished: bool, wish: Wish, policy: &Policy, now: i64) -> Decisio
 #[test]
 fn a_person_may_end_a_storm_or_hold_it_open_whatever_the_rules_say() {
     let policy = Policy::default();
-    assert_eq!(decide_with(false, Wish::Close, &policy, 0), Decision::Close(CloseReason::ByHand));
+    assert_eq!(decide_with(false, Wish::Close, &policy, 0), Decision::Close(CloseReason::Requested));
     let years = 10 * 365 * 24 * 3600;
     for finished in [false, true] {
         assert_eq!(decide_with(finished, Wish::HoldOpen, &policy, years), Decision::Keep(Timestamp::MAX));

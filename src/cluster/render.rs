@@ -1,13 +1,15 @@
 //! What is written, from what was decided. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Resource;
 use serde_json::{Value, json};
+use stormfold_core::engine::call::StatusApply;
+use stormfold_core::request::Standing;
 
 use crate::api::{
     CLOSED, REASON_BELOW_THRESHOLD, REASON_OPEN, REASON_THRESHOLD_REACHED, RemediationRequest, STORM, StormState,
-    StormStatus, condition, storm_status, upsert_condition,
+    StormStatus, condition, storm_status,
 };
 use crate::storm::decide::{CloseReason, is_storm};
 use crate::storm::metadata::whole_seconds;
@@ -15,38 +17,38 @@ use crate::storm::{Policy, StormMetadata};
 
 /// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
 /// an old view is refused (409), and the UID, so that it never lands on another object of the same name.
-pub fn status(
-    object: &RemediationRequest,
-    facts: &StormMetadata,
-    ending: Option<CloseReason>,
-    policy: &Policy,
-    now: Timestamp,
-) -> Value {
-    let old = object.status.as_ref();
-    let revision = old.and_then(|status| status.storm.as_ref()).map_or(0, |storm| storm.revision).saturating_add(1);
+pub fn status(apply: &StatusApply) -> Value {
+    let StatusApply { object, facts, ending, policy, now } = apply;
     let storm = StormStatus {
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
-        closed_at: ending.map(|_| whole_seconds(now).into()),
-        close_reason: ending,
-        ..storm_status(facts, revision)
+        closed_at: ending.map(|_| whole_seconds(*now).into()),
+        close_reason: *ending,
+        ..storm_status(facts, object.revision().saturating_add(1))
     };
     // Only the conditions of ours: an apply owns what it lists.
-    let mut conditions: Vec<Condition> = old.map(|status| status.conditions.clone()).unwrap_or_default();
-    conditions.retain(|c| c.type_ == STORM || c.type_ == CLOSED);
-    for new in [storm_condition(facts, policy, now), closed_condition(ending, now)] {
-        upsert_condition(&mut conditions, new);
-    }
+    let conditions = [
+        since(storm_condition(facts, policy, *now), object.storm),
+        since(closed_condition(*ending, *now), object.closed),
+    ];
     json!({
         "apiVersion": RemediationRequest::api_version(&()),
         "kind": RemediationRequest::kind(&()),
         "metadata": {
-            "name": object.metadata.name,
-            "namespace": object.metadata.namespace,
-            "uid": object.metadata.uid,
-            "resourceVersion": object.metadata.resource_version,
+            "name": object.name,
+            "namespace": object.namespace,
+            "uid": object.uid,
+            "resourceVersion": object.resource_version,
         },
         "status": { "storm": storm, "conditions": conditions },
     })
+}
+
+/// A condition whose status did not change keeps the time of its last transition.
+fn since(mut condition: Condition, before: Option<Standing>) -> Condition {
+    if let Some(before) = before.filter(|before| before.holds == (condition.status == "True")) {
+        condition.last_transition_time = Time(before.since);
+    }
+    condition
 }
 
 fn storm_condition(facts: &StormMetadata, policy: &Policy, now: Timestamp) -> Condition {
@@ -65,7 +67,7 @@ fn closed_condition(ending: Option<CloseReason>, now: Timestamp) -> Condition {
         Some(CloseReason::RemediationFinished) => {
             ("RemediationFinished", "the remediation engine reported its outcome")
         }
-        Some(CloseReason::ByHand) => ("ByHand", "the annotation stormfold.dev/close asked for it"),
+        Some(CloseReason::Requested) => ("Requested", "the annotation stormfold.dev/close asked for it"),
         Some(CloseReason::Superseded) => ("Superseded", "an older open RemediationRequest holds this storm"),
     };
     condition(CLOSED, ending.is_some(), reason, message.to_owned(), now)

@@ -1,30 +1,18 @@
-//! What a watch event means to ingest. A Signal is read here and let go; what stays is an observation of a few bytes per occurrence.
+//! What a watch event on a Signal means to the engine. A Signal is read here and dropped; what stays is an observation of a few
+//! bytes per occurrence.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use serde::Deserialize;
+use stormfold_core::engine::input::Arrival;
 
 use super::intake::{intake, is_waiting, reason, signal_ref, verdict};
 use crate::api::Signal;
 use crate::policies::View;
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::WatchEvent;
-use crate::storm::{DigestKey, Observation, Rejection, SignalRef};
-
-/// See the module. The number is the part of the watch.
-pub(super) enum Arrival {
-    /// The list of this part begins.
-    ListBegins(usize),
-    /// Its end.
-    ListEnds(usize),
-    /// A Signal to merge.
-    Observed(usize, Observation),
-    /// A Signal that never can be.
-    Rejected(SignalRef, Rejection),
-    /// Nothing to do.
-    Nothing,
-}
+use crate::storm::{DigestKey, Rejection};
 
 /// The namespace of the Signal that an event is about.
 pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<String> {
@@ -34,21 +22,21 @@ pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<S
     }
 }
 
-/// Reads an event.
-pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, view: &View, key: &DigestKey) -> Arrival {
+/// Reads an event. `None`: there is nothing to do.
+pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, view: &View, key: &DigestKey) -> Option<Arrival> {
     match event {
-        Event::Init => Arrival::ListBegins(part),
-        Event::InitDone => Arrival::ListEnds(part),
+        Event::Init => Some(Arrival::ListBegins(part)),
+        Event::InitDone => Some(Arrival::ListEnds(part)),
         // The spec is immutable, so a Signal with a receipt has nothing new: mostly it is our own write coming back
         // (invariant 14). What a ledger has lost comes again with a list, and lists are read whole.
-        Event::Apply(signal) if accepted_reason(&signal).is_some_and(|reason| !is_waiting(&reason)) => Arrival::Nothing,
+        Event::Apply(signal) if accepted_reason(&signal).is_some_and(|reason| !is_waiting(&reason)) => None,
         Event::InitApply(signal) | Event::Apply(signal) => read(part, signal, view, key),
         // What was counted stays counted.
-        Event::Delete(_) => Arrival::Nothing,
+        Event::Delete(_) => None,
     }
 }
 
-fn read(part: usize, signal: Guarded<Signal>, view: &View, key: &DigestKey) -> Arrival {
+fn read(part: usize, signal: Guarded<Signal>, view: &View, key: &DigestKey) -> Option<Arrival> {
     let told = accepted_reason(&signal);
     let reference = signal_ref(&signal);
     let result = match signal.0 {
@@ -56,9 +44,9 @@ fn read(part: usize, signal: Guarded<Signal>, view: &View, key: &DigestKey) -> A
         Err(unreadable) => Err(malformed(&unreadable)),
     };
     match result {
-        Ok(observation) => Arrival::Observed(part, observation),
-        Err(rejection) if told.as_deref() == Some(rejection.reason) => Arrival::Nothing,
-        Err(rejection) => Arrival::Rejected(reference, rejection),
+        Ok(observation) => Some(Arrival::Observed(part, Box::new(observation))),
+        Err(rejection) if told.as_deref() == Some(rejection.reason) => None,
+        Err(rejection) => Some(Arrival::Rejected(reference, rejection)),
     }
 }
 

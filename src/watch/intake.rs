@@ -55,10 +55,11 @@ pub fn intake(
     let spec = &signal.spec;
     let trouble = spec.namespace.clone().unwrap_or_else(|| reference.namespace.clone());
     let created = signal.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let mut reader = Reader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
+    let mut reader =
+        OccurrenceReader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
     reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
     reader.read_table(spec.table.as_deref().unwrap_or_default())?;
-    let Reader { mut reports, refused, clamped, first_seen, last_seen, .. } = reader;
+    let OccurrenceReader { mut reports, refused, clamped, first_seen, last_seen, .. } = reader;
     if reports.is_empty() {
         return Err(Rejection {
             reason: reason::NO_VALID_OCCURRENCE,
@@ -97,8 +98,8 @@ pub fn intake(
         clamped,
         resource_version: signal.resource_version(),
         dedup_horizon: policy.dedup_horizon,
-        told: verdict(conditions).is_some_and(|verdict| !is_waiting(&verdict.reason)),
-        told_to_wait: verdict(conditions)
+        has_receipt: verdict(conditions).is_some_and(|verdict| !is_waiting(&verdict.reason)),
+        pending_message: verdict(conditions)
             .filter(|verdict| is_waiting(&verdict.reason))
             .map(|verdict| verdict.message.clone()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
@@ -156,7 +157,7 @@ impl Grouper<'_> {
 }
 
 /// Collects the occurrences of one Signal.
-struct Reader<'a> {
+struct OccurrenceReader<'a> {
     signal: &'a SignalRef,
     cluster: &'a str,
     scope: Option<&'a str>,
@@ -169,7 +170,7 @@ struct Reader<'a> {
     last_seen: Timestamp,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> OccurrenceReader<'a> {
     fn new(
         signal: &'a SignalRef,
         spec: &'a api::SignalSpec,
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
                 .map(|r| Resource::new(r.api_version.as_deref(), &r.kind, r.namespace.as_deref(), &r.name, self.scope));
             match resource.transpose() {
                 Ok(resource) => self.take(
-                    &Found {
+                    &Reported {
                         place: ("item", index),
                         firing: item.state == OccurrenceState::Firing,
                         starts_at: item.starts_at.as_ref().map(|time| time.0),
@@ -225,7 +226,7 @@ impl<'a> Reader<'a> {
         for (index, line) in table.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
             match parse_line(line, self.scope) {
                 Ok(row) => {
-                    let found = Found {
+                    let found = Reported {
                         place: ("line", index),
                         firing: row.firing,
                         starts_at: row.starts_at,
@@ -240,7 +241,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn take(&mut self, found: &Found<'_>, resource: Option<&Resource<'_>>) {
+    fn take(&mut self, found: &Reported<'_>, resource: Option<&Resource<'_>>) {
         let starts_at = given(found.starts_at);
         let digest = resource.map(|resource| resource.digest(self.key));
         let uid = match found.fingerprint {
@@ -273,7 +274,7 @@ impl<'a> Reader<'a> {
 }
 
 /// One occurrence in either shape, but for its resource.
-struct Found<'a> {
+struct Reported<'a> {
     /// Shape and index: the identity of an occurrence without a fingerprint, together with the Signal's UID.
     place: (&'static str, usize),
     firing: bool,

@@ -1,0 +1,59 @@
+//! A receipt as the status of its Signal.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client};
+use serde_json::json;
+use stormfold_core::engine::receipts::{MAX_MESSAGE, Receipt, Verdict};
+
+use crate::api::{
+    ACCEPTED, FIELD_MANAGER, GROUPED, OccurrenceSummary, REASON_COOLING_DOWN, REASON_LABELS_MISSING, REASON_MERGED,
+    REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, Signal, SignalStatus, condition,
+};
+use crate::runtime::error::{ApiError, call};
+use crate::storm::holding::HeldBack;
+use crate::storm::{SignalRef, cut};
+
+/// Writes the receipt of a Signal.
+pub(super) async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(), ApiError> {
+    let SignalRef { namespace, name, uid } = receipt.signal.as_ref();
+    // Metadata is all that is read of the answer: a Signal may be large, or one that this operator cannot read.
+    let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(client.clone(), namespace);
+    // The UID makes the API server refuse (409) an object of the same name that came after this one.
+    let mut body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
+    if let Verdict::HeldBack(_, version) = &receipt.verdict {
+        body["metadata"]["resourceVersion"] = json!(version);
+    }
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let what = || format!("write the receipt of Signal {namespace}/{name}");
+    call(what, api.patch_status(name, &params, &Patch::Merge(&body))).await.map(drop)
+}
+
+/// The status that says what a receipt says.
+pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
+    let (status, reason) = match &receipt.verdict {
+        Verdict::Merged => ("True", REASON_MERGED),
+        Verdict::PartlyRejected(_) => ("True", REASON_PARTLY_REJECTED),
+        Verdict::Rejected(rejection) => ("False", rejection.reason),
+        Verdict::HeldBack(HeldBack::Suspended(_), _) => ("Unknown", REASON_POLICY_SUSPENDED),
+        Verdict::HeldBack(HeldBack::CoolingDown(..), _) => ("Unknown", REASON_COOLING_DOWN),
+    };
+    let waits = status == "Unknown";
+    let accepted = Condition { status: status.to_owned(), ..condition(ACCEPTED, true, reason, receipt.message(), now) };
+    let lacks = |labels: &[String]| {
+        let message = format!("its policy groups by labels that it lacks: {}", labels.join(", "));
+        condition(GROUPED, false, REASON_LABELS_MISSING, cut(&message, MAX_MESSAGE).to_owned(), now)
+    };
+    let grouped = Some(receipt.missing_labels.as_slice()).filter(|labels| !labels.is_empty()).map(lacks);
+    let observed = |condition| Condition { observed_generation: Some(1), ..condition };
+    SignalStatus {
+        conditions: [accepted].into_iter().chain(grouped).map(observed).collect(),
+        storm: receipt.storm.clone(),
+        occurrences: Some(OccurrenceSummary { total: receipt.total, new: receipt.new, rejected: receipt.rejected }),
+        // The spec is immutable, so there is one generation only.
+        observed_generation: Some(1),
+        merged_at: (!waits).then_some(Time(now)),
+    }
+}

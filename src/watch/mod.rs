@@ -1,0 +1,9 @@
+//! The watches on Signals and RemediationRequests as inputs of the engine.
+
+mod arrival;
+pub mod intake;
+mod requests;
+pub mod signals;
+mod table;
+
+pub use requests::watch_requests;
