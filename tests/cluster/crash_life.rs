@@ -84,7 +84,7 @@ impl Life {
         let ended = self.world.one_storm("it ends", |storm| !is_open(storm)).await;
         let storm = facts(&ended).unwrap();
         assert!(has(storm, alerts), "{alerts} were created: {storm:?}");
-        assert_eq!(storm.close_reason, Some(CloseReason::ByHand));
+        assert_eq!(storm.close_reason, Some(CloseReason::Requested));
         self.create_repeat("late").await;
         self.told(signals + 1).await;
         assert_eq!(self.world.storms().await.len(), 1, "a repeat opens nothing");

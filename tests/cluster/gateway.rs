@@ -30,7 +30,7 @@ async fn a_webhook_becomes_one_signal_and_one_remediation_request() {
     assert_eq!(again.status, 200, "{again:?}");
     let accepted = world.receipts(1).await;
     assert_eq!(accepted[0].spec.source.as_ref().unwrap().kind, "alertmanager");
-    assert_eq!(operator.metric("stormfold_gateway_signals_total{result=\"Created\",place=\"Trouble\"}").await, 1.0);
+    assert_eq!(operator.metric("stormfold_gateway_signals_total{result=\"Created\",namespace=\"origin\"}").await, 1.0);
 }
 
 // Ends come with the same identity as beginnings; what fires on stays.

@@ -263,7 +263,7 @@ async fn a_person_may_hold_a_storm_open_and_end_it() {
     assert!(is_open(&storm), "{storm:?}");
     annotate(&world, &held, "stormfold.dev/close", "true".into()).await;
     let storm = world.storm_named(&held, |storm| !is_open(storm)).await;
-    assert_eq!(storm.close_reason, Some(stormfold::api::CloseReason::ByHand));
+    assert_eq!(storm.close_reason, Some(stormfold::api::CloseReason::Requested));
     policy.delete().await;
 }
 
