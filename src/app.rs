@@ -28,7 +28,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::crds::CrdCheck;
 use crate::runtime::events::{Events, events};
 use crate::runtime::leader::Election;
-use crate::runtime::link::Link;
+use crate::runtime::part_gate::PartGate;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
@@ -247,7 +247,7 @@ impl<'a> App<'a> {
             ledger: self.readiness.open_gate("ledger"),
             merge: self.readiness.open_gate("merge"),
             receipts: self.readiness.open_gate("receipts"),
-            publish: Link::new(self.readiness.open_gate("publish")),
+            publish: PartGate::new(self.readiness.open_gate("publish")),
         };
         Reporter { gates, events, metrics: self.metrics.clone(), policies: self.policies.clone() }
     }
@@ -296,7 +296,7 @@ impl<'a> App<'a> {
             resource,
             namespaces: self.settings.namespaces(),
             gate: self.readiness.gate(resource.first_list(), "not complete yet"),
-            link: Link::new(self.readiness.open_gate(resource.plural())),
+            health: PartGate::new(self.readiness.open_gate(resource.plural())),
             metrics: self.metrics.clone(),
         }
     }

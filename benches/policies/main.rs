@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use stormfold::storm::matching::{Labels, Rule, Subject};
+use stormfold::storm::matching::{Labels, PolicyRule, Subject};
 use stormfold::storm::{Policy, PolicySet, Severity};
 
 use report::{Report, Target};
@@ -70,12 +70,12 @@ fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn set(rules: Vec<Rule>) -> PolicySet {
+fn set(rules: Vec<PolicyRule>) -> PolicySet {
     PolicySet::new(rules, std::sync::Arc::new(Policy::default()), HashMap::new())
 }
 
 /// What an edit of any one policy costs.
-fn compile(report: &mut Report, cell: &str, rules: &[Rule]) {
+fn compile(report: &mut Report, cell: &str, rules: &[PolicyRule]) {
     let round = |_| {
         let rules = rules.to_vec();
         let start = Instant::now();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use stormfold::storm::Policy;
-use stormfold::storm::matching::{Criteria, Requirement, Rule, Selector};
+use stormfold::storm::matching::{Criteria, LabelRequirement, LabelSelector, PolicyRule};
 
 use super::Case;
 
 /// Policies, and what is looked up in them.
 pub struct Rules {
-    pub rules: Vec<Rule>,
+    pub rules: Vec<PolicyRule>,
     pub cases: Vec<Case>,
 }
 
@@ -43,9 +43,9 @@ pub fn selectors(count: usize) -> Rules {
 
 /// Each policy asks that a label is absent, and for nothing else: no table finds these either. One such policy is seen; a thousand are not.
 pub fn absences(count: usize) -> Rules {
-    let absent = |n: usize| Requirement::DoesNotExist(format!("team-{n:04}"));
+    let absent = |n: usize| LabelRequirement::DoesNotExist(format!("team-{n:04}"));
     let criteria = |n| Criteria {
-        labels: Some(Selector(vec![Requirement::Exists("team".to_owned()), absent(n)])),
+        labels: Some(LabelSelector(vec![LabelRequirement::Exists("team".to_owned()), absent(n)])),
         ..Criteria::default()
     };
     let rules = (0..count).map(|n| rule(n, criteria(n))).collect();
@@ -104,15 +104,15 @@ fn named(name: String) -> Criteria {
 }
 
 fn labelled(n: usize) -> Criteria {
-    let value = Requirement::In("team".to_owned(), [team_of(n)].into());
-    Criteria { labels: Some(Selector(vec![value])), ..Criteria::default() }
+    let value = LabelRequirement::In("team".to_owned(), [team_of(n)].into());
+    Criteria { labels: Some(LabelSelector(vec![value])), ..Criteria::default() }
 }
 
-fn rule(n: usize, criteria: Criteria) -> Rule {
+fn rule(n: usize, criteria: Criteria) -> PolicyRule {
     let policy = Arc::new(Policy { name: policy_of(n), ..Policy::default() });
     // The lower its number, the sooner it counts.
     let priority = -i32::try_from(n).unwrap_or(i32::MAX);
-    Rule { priority, created: Timestamp::UNIX_EPOCH, criteria, policy }
+    PolicyRule { priority, created: Timestamp::UNIX_EPOCH, criteria, policy }
 }
 
 fn policy_of(n: usize) -> String {

@@ -8,7 +8,7 @@ use kube::Resource;
 use kube::runtime::events::EventType;
 use stormfold_core::disposition::Disposition;
 use stormfold_core::engine::call::ObjectName;
-use stormfold_core::engine::effect::{Counted, Fact, Gate as GateOf, Part};
+use stormfold_core::engine::effect::{Counted, Fact, GateId, Part};
 use stormfold_core::engine::resync::ResyncReason;
 use stormfold_core::engine::store::Totals;
 use stormfold_core::ledger::Durability;
@@ -20,7 +20,7 @@ use crate::metrics::{
 };
 use crate::policies::Policies;
 use crate::runtime::events::Events;
-use crate::runtime::link::Link;
+use crate::runtime::part_gate::PartGate;
 use crate::runtime::readiness::Gate;
 use crate::storm::metadata::count;
 use crate::storm::{Rejection, SignalRef, StormId};
@@ -38,7 +38,7 @@ pub struct Gates {
     /// Closed while receipts cannot be written.
     pub receipts: Gate,
     /// Told which storms cannot be published, and which can again.
-    pub publish: Link<StormId>,
+    pub publish: PartGate<StormId>,
 }
 
 /// Tells people and machines.
@@ -55,14 +55,14 @@ pub struct Reporter {
 
 impl Reporter {
     /// Opens or closes a gate.
-    pub fn gate(&self, gate: GateOf, reason: Option<String>) {
+    pub fn gate(&self, gate: GateId, reason: Option<String>) {
         let gate = match gate {
-            GateOf::Signals => &self.gates.signals,
-            GateOf::Requests => &self.gates.requests,
-            GateOf::Ledger => &self.gates.ledger,
-            GateOf::Merge => &self.gates.merge,
-            GateOf::Receipts => &self.gates.receipts,
-            GateOf::Publish(id) => {
+            GateId::Signals => &self.gates.signals,
+            GateId::Requests => &self.gates.requests,
+            GateId::Ledger => &self.gates.ledger,
+            GateId::Merge => &self.gates.merge,
+            GateId::Receipts => &self.gates.receipts,
+            GateId::Publish(id) => {
                 return match reason {
                     Some(reason) => self.gates.publish.failed(id, reason),
                     None => self.gates.publish.works(&id),

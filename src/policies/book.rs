@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::translate::{PolicyFault, rule};
 use crate::api::StormPolicy;
-use crate::storm::matching::Rule;
+use crate::storm::matching::PolicyRule;
 use crate::storm::{GroupBy, Policy, PolicySet};
 
 /// The policies of the cluster, valid or not, and their former groupings.
@@ -23,7 +23,7 @@ pub(super) struct Entry {
     /// As the cluster has it, for its status.
     pub(super) object: StormPolicy,
     /// What it says, or why it says nothing.
-    pub(super) rule: Result<Rule, PolicyFault>,
+    pub(super) rule: Result<PolicyRule, PolicyFault>,
 }
 
 impl Book {
@@ -76,7 +76,8 @@ impl Book {
     }
 
     pub(super) fn compile(&self) -> PolicySet {
-        let rules: Vec<Rule> = self.entries.values().filter_map(|entry| entry.rule.as_ref().ok()).cloned().collect();
+        let rules: Vec<PolicyRule> =
+            self.entries.values().filter_map(|entry| entry.rule.as_ref().ok()).cloned().collect();
         let mut current: HashMap<&str, &GroupBy> =
             rules.iter().map(|rule| (rule.policy.name.as_str(), &rule.policy.group_by)).collect();
         current.entry(Policy::BUILT_IN).or_insert(&self.built_in.group_by);

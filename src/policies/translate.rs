@@ -9,9 +9,9 @@ use kube::ResourceExt;
 
 use crate::api::{self, Operator, StormPolicy};
 use crate::storm::grouping::{Attribute, UnknownAttribute};
-use crate::storm::matching::{Criteria, Requirement, Rule, Selector};
+use crate::storm::matching::{Criteria, LabelRequirement, LabelSelector, PolicyRule};
 use crate::storm::sample::MAX_AFFECTED;
-use crate::storm::{Cooldown, Policy};
+use crate::storm::{Cooldowns, Policy};
 
 /// What is wrong with a policy that a CRD older than this operator let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +25,8 @@ pub(super) enum PolicyFault {
 }
 
 /// What a policy says.
-pub(super) fn rule(object: &StormPolicy) -> Result<Rule, PolicyFault> {
-    Ok(Rule {
+pub(super) fn rule(object: &StormPolicy) -> Result<PolicyRule, PolicyFault> {
+    Ok(PolicyRule {
         priority: object.spec.priority,
         created: object.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         criteria: object.spec.matches.as_ref().map(criteria).unwrap_or_default(),
@@ -63,8 +63,8 @@ fn policy(object: &StormPolicy) -> Result<Policy, PolicyFault> {
     })
 }
 
-fn cooldown(cooldown: &api::Cooldown) -> Result<Cooldown, PolicyFault> {
-    Ok(Cooldown {
+fn cooldown(cooldown: &api::Cooldown) -> Result<Cooldowns, PolicyFault> {
+    Ok(Cooldowns {
         succeeded: duration("cooldown.succeeded", &cooldown.succeeded)?,
         failed: duration("cooldown.failed", &cooldown.failed)?,
         no_action_needed: duration("cooldown.noActionNeeded", &cooldown.no_action_needed)?,
@@ -89,19 +89,19 @@ fn criteria(matches: &api::PolicyMatch) -> Criteria {
     }
 }
 
-fn selector(selector: &api::Selector) -> Selector {
+fn selector(selector: &api::Selector) -> LabelSelector {
     let equal = selector.match_labels.iter().flatten();
-    let equal = equal.map(|(key, value)| Requirement::In(key.clone(), BTreeSet::from([value.clone()])));
+    let equal = equal.map(|(key, value)| LabelRequirement::In(key.clone(), BTreeSet::from([value.clone()])));
     let said = selector.match_expressions.iter().flatten().map(|requirement| {
         let (key, values) = (requirement.key.clone(), requirement.values.iter().flatten().cloned().collect());
         match requirement.operator {
-            Operator::In => Requirement::In(key, values),
-            Operator::NotIn => Requirement::NotIn(key, values),
-            Operator::Exists => Requirement::Exists(key),
-            Operator::DoesNotExist => Requirement::DoesNotExist(key),
+            Operator::In => LabelRequirement::In(key, values),
+            Operator::NotIn => LabelRequirement::NotIn(key, values),
+            Operator::Exists => LabelRequirement::Exists(key),
+            Operator::DoesNotExist => LabelRequirement::DoesNotExist(key),
         }
     });
-    Selector(equal.chain(said).collect())
+    LabelSelector(equal.chain(said).collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,6 @@ pub mod error;
 pub mod events;
 pub mod guarded;
 pub mod leader;
-pub mod link;
+pub mod part_gate;
 pub mod readiness;
 pub mod watch;

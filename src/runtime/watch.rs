@@ -9,7 +9,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use super::link::Link;
+use super::part_gate::PartGate;
 use super::readiness::Gate;
 use crate::metrics::{Metrics, WatchLabels, WatchedResource};
 
@@ -28,7 +28,7 @@ pub struct Watch {
     /// Closed until the first lists are complete; their reader opens it.
     pub gate: Gate,
     /// Told what fails, and what works again.
-    pub link: Link,
+    pub health: PartGate,
     /// Counts failures.
     pub metrics: Metrics,
 }
@@ -76,20 +76,20 @@ impl Watch {
     {
         let config = watcher::Config::default().page_size(PAGE);
         let streams = apis.into_iter().enumerate().map(|(part, api)| {
-            let (link, metrics, resource) = (self.link.clone(), self.metrics.clone(), self.resource);
+            let (health, metrics, resource) = (self.health.clone(), self.metrics.clone(), self.resource);
             let wake = Arc::new(Notify::new());
-            let probe = stream::once(link.clone().probe(part, api.clone(), wake.clone()));
+            let probe = stream::once(health.clone().probe(part, api.clone(), wake.clone()));
             let events = watcher(api, config.clone()).default_backoff().filter_map(move |event| {
                 let event = match event {
                     Ok(event) => {
                         // Init says that a list will be tried, not that the API server answers.
                         if !matches!(event, watcher::Event::Init) {
-                            link.works(&part);
+                            health.works(&part);
                         }
                         Some((part, event))
                     }
                     Err(error) => {
-                        report(&error, part, resource, &link, &metrics);
+                        report(&error, part, resource, &health, &metrics);
                         // A list that fails is tried again and then has events; a watch that goes on may have none.
                         if matches!(error, watcher::Error::WatchStartFailed(_) | watcher::Error::WatchFailed(_)) {
                             wake.notify_one();
@@ -105,13 +105,13 @@ impl Watch {
     }
 }
 
-fn report(error: &watcher::Error, part: usize, resource: WatchedResource, link: &Link, metrics: &Metrics) {
+fn report(error: &watcher::Error, part: usize, resource: WatchedResource, health: &PartGate, metrics: &Metrics) {
     let advice = advice(error, resource);
     metrics.watch_failures.get_or_create(&WatchLabels { resource }).inc();
     tracing::warn!(resource = resource.plural(), %error, "watch failed: {advice}");
     // An expired watch is repaired by the list that follows; nobody has to know.
     if !matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
-        link.failed(part, advice);
+        health.failed(part, advice);
     }
 }
 

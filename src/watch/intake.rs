@@ -200,7 +200,7 @@ impl<'a> OccurrenceReader<'a> {
                 .map(|r| Resource::new(r.api_version.as_deref(), &r.kind, r.namespace.as_deref(), &r.name, self.scope));
             match resource.transpose() {
                 Ok(resource) => self.take(
-                    &Reported {
+                    &ReportedOccurrence {
                         place: ("item", index),
                         firing: item.state == OccurrenceState::Firing,
                         starts_at: item.starts_at.as_ref().map(|time| time.0),
@@ -226,7 +226,7 @@ impl<'a> OccurrenceReader<'a> {
         for (index, line) in table.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
             match parse_line(line, self.scope) {
                 Ok(row) => {
-                    let found = Reported {
+                    let found = ReportedOccurrence {
                         place: ("line", index),
                         firing: row.firing,
                         starts_at: row.starts_at,
@@ -241,7 +241,7 @@ impl<'a> OccurrenceReader<'a> {
         Ok(())
     }
 
-    fn take(&mut self, found: &Reported<'_>, resource: Option<&Resource<'_>>) {
+    fn take(&mut self, found: &ReportedOccurrence<'_>, resource: Option<&Resource<'_>>) {
         let starts_at = given(found.starts_at);
         let digest = resource.map(|resource| resource.digest(self.key));
         let uid = match found.fingerprint {
@@ -274,7 +274,7 @@ impl<'a> OccurrenceReader<'a> {
 }
 
 /// One occurrence in either shape, but for its resource.
-struct Reported<'a> {
+struct ReportedOccurrence<'a> {
     /// Shape and index: the identity of an occurrence without a fingerprint, together with the Signal's UID.
     place: (&'static str, usize),
     firing: bool,

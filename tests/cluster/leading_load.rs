@@ -10,7 +10,7 @@ use super::signals::firing;
 use super::wait::eventually;
 use super::world::{World, facts};
 
-const ALERTS: [&str; 4] = ["Disk", "Memory", "Cpu", "Link"];
+const ALERTS: [&str; 4] = ["Disk", "Memory", "Cpu", "PartGate"];
 const SIGNALS: usize = 2_000;
 /// At most one Signal in this time: all of them take long enough for several leaders.
 const PACE: Duration = Duration::from_millis(11);

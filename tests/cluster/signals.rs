@@ -1,7 +1,7 @@
 //! Signals for tests. Names differ from each other on purpose: a swapped argument shows.
 
 use kube::core::ObjectMeta;
-use stormfold::api::{Occurrence, OccurrenceState, Resource, Severity, Signal, SignalSpec};
+use stormfold::api::{Occurrence, OccurrenceResource, OccurrenceState, Severity, Signal, SignalSpec};
 
 /// A Signal without occurrences, of alert `alert`.
 pub fn signal(name: &str, alert: &str) -> Signal {
@@ -24,7 +24,7 @@ pub fn occurrence(fingerprint: &str, state: OccurrenceState, pod: &str) -> Occur
     Occurrence {
         fingerprint: Some(fingerprint.into()),
         state,
-        resource: Some(Resource { kind: "Pod".into(), name: pod.into(), ..Resource::default() }),
+        resource: Some(OccurrenceResource { kind: "Pod".into(), name: pod.into(), ..OccurrenceResource::default() }),
         ..Occurrence::default()
     }
 }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use stormfold::api::crds;
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
@@ -185,4 +185,25 @@ fn no_file_is_over_400_lines() {
             assert!(lines <= 400, "{} has {lines} lines", file.display());
         }
     }
+}
+
+// One word for a thing, one thing for a word. Inner items of functions and associated types are no names of the tree.
+#[test]
+fn every_type_name_is_unique_in_the_tree() {
+    let mut places = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for source in ["src", "crates/core/src", "crates/api/src"] {
+        for file in rust_files(&root().join(source)) {
+            for line in std::fs::read_to_string(&file).unwrap().lines() {
+                let item = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(super) ")).unwrap_or(line);
+                let item = item.strip_prefix("pub(crate) ").unwrap_or(item);
+                let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+                let Some(rest) = kinds.iter().find_map(|kind| item.strip_prefix(kind)) else { continue };
+                let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+                places.entry(name).or_default().push(file.display().to_string());
+            }
+        }
+    }
+    let twice: Vec<_> = places.iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(places.len() > 200, "the types are found: {}", places.len());
+    assert!(twice.is_empty(), "{twice:#?}");
 }

@@ -14,7 +14,7 @@ use stormfold::metrics::Metrics;
 use stormfold::policies::Policies;
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::events::events;
-use stormfold::runtime::link::Link;
+use stormfold::runtime::part_gate::PartGate;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::storm::{Policy, StormId};
 use stormfold_core::engine::call::{ApiCall, ApiReply, Call, CallId, Reply};
@@ -59,7 +59,7 @@ pub fn reporter(client: Client, metrics: &Metrics, policies: &Arc<Policies>, rea
         ledger: readiness.open_gate("ledger"),
         merge: readiness.open_gate("merge"),
         receipts: readiness.open_gate("receipts"),
-        publish: Link::new(readiness.open_gate("publish")),
+        publish: PartGate::new(readiness.open_gate("publish")),
     };
     Reporter { gates, events: events(client, metrics).0, metrics: metrics.clone(), policies: policies.clone() }
 }

@@ -14,7 +14,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Begun, Closing, DedupWindow, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::policies::tell_policies;
-use stormfold::runtime::link::Link;
+use stormfold::runtime::part_gate::PartGate;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
@@ -113,7 +113,7 @@ fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard
         resource,
         namespaces: vec!["prod".into()],
         gate: readiness.gate(resource.first_list(), "not listed"),
-        link: Link::new(readiness.open_gate(resource.plural())),
+        health: PartGate::new(readiness.open_gate(resource.plural())),
         metrics: press.metrics.clone(),
     };
     let (signals, objects) = (watch(WatchedResource::Signals), watch(WatchedResource::RemediationRequests));

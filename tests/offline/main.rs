@@ -15,6 +15,7 @@ mod alerts;
 mod bounds;
 mod closing;
 mod crds;
+mod docs;
 mod faults;
 mod gateway;
 mod guards;

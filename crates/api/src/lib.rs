@@ -22,7 +22,9 @@ pub use remediation_request::{
     OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec, RemediationRequestStatus,
     RemediationStatus, StormState, StormStatus,
 };
-pub use signal::{Occurrence, OccurrenceState, OccurrenceSummary, Resource, Signal, SignalSpec, SignalStatus, Source};
+pub use signal::{
+    Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, Signal, SignalSpec, SignalStatus, Source,
+};
 pub use storm_policy::{
     Cooldown, Operator, PolicyMatch, Requirement, Selector, StormPolicy, StormPolicySpec, StormPolicyStatus,
     StormThreshold,

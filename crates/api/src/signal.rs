@@ -142,7 +142,7 @@ pub struct Occurrence {
     pub ends_at: Option<Time>,
     /// What is affected. Absent: the occurrence counts and the list of affected resources does not grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<Resource>,
+    pub resource: Option<OccurrenceResource>,
 }
 
 /// Whether an occurrence goes on.
@@ -159,7 +159,7 @@ pub enum OccurrenceState {
 /// A resource that an occurrence is about.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Resource {
+pub struct OccurrenceResource {
     /// Group and version, `apps/v1`. Absent is the same as `v1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(

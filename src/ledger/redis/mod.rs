@@ -44,7 +44,7 @@ use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 pub struct RedisLedger {
     connection: Connection,
     known: KnownStorms,
-    begun: Mutex<Option<Incarnation>>,
+    begun: Mutex<Option<CurrentIncarnation>>,
     /// Asked when all Signals must be read again.
     resync: ResyncSender,
     metrics: Metrics,
@@ -52,7 +52,7 @@ pub struct RedisLedger {
 
 /// What was found at the last `begin`.
 #[derive(Clone)]
-struct Incarnation {
+struct CurrentIncarnation {
     id: Arc<str>,
     digests: DigestKey,
     /// How many there were before.
@@ -71,7 +71,7 @@ impl RedisLedger {
         }
     }
 
-    fn begun(&self) -> Result<Incarnation, LedgerError> {
+    fn begun(&self) -> Result<CurrentIncarnation, LedgerError> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
         begun.ok_or_else(|| LedgerError::Lost("no Signals have been read yet".to_owned()))
     }
@@ -141,7 +141,7 @@ impl Ledger for RedisLedger {
         let before = {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
             let number = begun.as_ref().map_or(0, |before| before.number + 1);
-            begun.replace(Incarnation { id: incarnation.clone(), digests, number })
+            begun.replace(CurrentIncarnation { id: incarnation.clone(), digests, number })
         };
         let wiped = made || before.is_some_and(|before| before.id != incarnation);
         let durability = match (wiped, another_server) {

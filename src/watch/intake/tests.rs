@@ -41,7 +41,11 @@ fn item(fingerprint: &str, starts_at: Option<&str>) -> Occurrence {
     Occurrence {
         fingerprint: Some(fingerprint.into()),
         starts_at: starts_at.map(|text| time(text).into()),
-        resource: Some(api::Resource { kind: "Pod".into(), name: "a".into(), ..api::Resource::default() }),
+        resource: Some(api::OccurrenceResource {
+            kind: "Pod".into(),
+            name: "a".into(),
+            ..api::OccurrenceResource::default()
+        }),
         ..Occurrence::default()
     }
 }

@@ -35,7 +35,7 @@ pub enum Effect {
     /// The next chunk of Signals is wanted. Before this nothing is read: the API server is the buffer.
     NextChunk,
     /// A gate of readiness.
-    Gate(Gate, Option<String>),
+    Gate(GateId, Option<String>),
     /// Something happened that people or metrics are told.
     Fact(Fact),
 }
@@ -77,7 +77,7 @@ pub enum Delay {
 
 /// A gate of readiness. Closed with a reason, open without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Gate {
+pub enum GateId {
     /// The first list of Signals is complete.
     Signals,
     /// The first list of RemediationRequests is complete.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use call::{ApiCall, Call, CallId, ObjectName, Reply, Task};
-use effect::{Delay, Effect, Fact, Gate, Timer};
+use effect::{Delay, Effect, Fact, GateId, Timer};
 use ingest::Ingest;
 use input::{Input, RequestEvent};
 use openings::Openings;
@@ -236,7 +236,7 @@ impl Engine {
                     self.request_gone(*gone);
                 }
                 if self.listing.is_empty() {
-                    self.effect(Effect::Gate(Gate::Requests, None));
+                    self.effect(Effect::Gate(GateId::Requests, None));
                 }
             }
         }

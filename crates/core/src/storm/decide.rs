@@ -227,7 +227,7 @@ fn decide_complete(situation: &Situation<'_>) -> Decision {
             Projection::Open { metadata: shown, is_storm, finished, wish, .. },
         ) => {
             let opened = opened_at(epoch, now);
-            let life = Life { resolvable: *resolvable, finished: *finished, wish: *wish, opened };
+            let life = Lifecycle { resolvable: *resolvable, finished: *finished, wish: *wish, opened };
             let facts = join(metadata.as_ref(), shown.as_ref(), policy);
             match life.next(facts.as_ref(), policy, now) {
                 // An ending comes before facts: under a stream of Signals there are always new ones. The ledger keeps the last.
@@ -311,14 +311,14 @@ fn after(start: Timestamp, delay: SignedDuration) -> Timestamp {
 }
 
 /// What an ending depends on, beside the facts.
-struct Life {
+struct Lifecycle {
     resolvable: bool,
     finished: bool,
     wish: Wish,
     opened: Timestamp,
 }
 
-impl Life {
+impl Lifecycle {
     /// Ends the storm if an ending is due, else says when the next one can be. A boundary belongs to the storm: an ending is due
     /// strictly after it (case A16).
     fn next(&self, facts: Option<&StormMetadata>, policy: &Policy, now: Timestamp) -> Decision {

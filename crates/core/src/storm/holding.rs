@@ -81,7 +81,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::storm::Cooldown;
+    use crate::storm::Cooldowns;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -93,7 +93,7 @@ mod tests {
 
     fn policy() -> Policy {
         let seconds = SignedDuration::from_secs;
-        let cooldown = Cooldown {
+        let cooldown = Cooldowns {
             succeeded: seconds(10),
             failed: seconds(20),
             no_action_needed: seconds(30),

@@ -15,7 +15,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requirement {
+pub enum LabelRequirement {
     /// Its value is one of these.
     In(String, BTreeSet<String>),
     /// Its value is none of these, or it is absent.
@@ -26,7 +26,7 @@ pub enum Requirement {
     DoesNotExist(String),
 }
 
-impl Requirement {
+impl LabelRequirement {
     fn holds(&self, labels: &Labels) -> bool {
         match self {
             Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
@@ -39,9 +39,9 @@ impl Requirement {
 
 /// Requirements that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector(pub Vec<Requirement>);
+pub struct LabelSelector(pub Vec<LabelRequirement>);
 
-impl Selector {
+impl LabelSelector {
     fn selects(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| requirement.holds(labels))
     }
@@ -49,8 +49,8 @@ impl Selector {
     /// A label that must have one of these values.
     fn certain(&self) -> Option<(&String, &BTreeSet<String>)> {
         self.0.iter().find_map(|requirement| match requirement {
-            Requirement::In(key, values) => Some((key, values)),
-            Requirement::NotIn(..) | Requirement::Exists(_) | Requirement::DoesNotExist(_) => None,
+            LabelRequirement::In(key, values) => Some((key, values)),
+            LabelRequirement::NotIn(..) | LabelRequirement::Exists(_) | LabelRequirement::DoesNotExist(_) => None,
         })
     }
 }
@@ -61,8 +61,8 @@ struct ByLabel(HashMap<String, HashMap<String, Vec<usize>>>);
 
 impl ByLabel {
     /// Takes a rule in; false when it asks for no label with certain values.
-    fn add(&mut self, index: usize, selector: Option<&Selector>) -> bool {
-        let Some((key, values)) = selector.and_then(Selector::certain) else { return false };
+    fn add(&mut self, index: usize, selector: Option<&LabelSelector>) -> bool {
+        let Some((key, values)) = selector.and_then(LabelSelector::certain) else { return false };
         let by_value = self.0.entry(key.clone()).or_default();
         for value in values {
             by_value.entry(value.clone()).or_default().push(index);
@@ -86,9 +86,9 @@ pub struct Criteria {
     /// The kind of its source is one of these.
     pub sources: Option<BTreeSet<String>>,
     /// The labels of the namespace that the Signal is in.
-    pub namespace: Option<Selector>,
+    pub namespace: Option<LabelSelector>,
     /// Its labels.
-    pub labels: Option<Selector>,
+    pub labels: Option<LabelSelector>,
 }
 
 impl Criteria {
@@ -128,7 +128,7 @@ pub struct Subject<'a> {
 
 /// One policy of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct PolicyRule {
     /// The higher, the sooner it counts.
     pub priority: i32,
     /// When its object was created; of two that are equal otherwise the older counts.
@@ -142,7 +142,7 @@ pub struct Rule {
 /// All policies, in the order in which they count.
 #[derive(Clone, Debug, Default)]
 pub struct PolicySet {
-    rules: Vec<Rule>,
+    rules: Vec<PolicyRule>,
     by_name: HashMap<String, Arc<Policy>>,
     /// The names that rules ask for, and the rule of each.
     globs: GlobSet,
@@ -159,14 +159,14 @@ pub struct PolicySet {
 
 impl PolicySet {
     /// Compiles the policies. `built_in` counts where none of them matches.
-    pub fn new(mut rules: Vec<Rule>, built_in: Arc<Policy>, former: HashMap<String, Vec<GroupBy>>) -> Self {
+    pub fn new(mut rules: Vec<PolicyRule>, built_in: Arc<Policy>, former: HashMap<String, Vec<GroupBy>>) -> Self {
         rules.sort_by_cached_key(|rule| {
             let specificity = rule.criteria.specificity();
             (Reverse(rule.priority), Reverse(specificity), rule.created, rule.policy.name.clone())
         });
         let (mut globs, mut rule_of_glob) = (GlobSetBuilder::new(), Vec::new());
         let (mut by_label, mut by_namespace, mut others) = (ByLabel::default(), ByLabel::default(), Vec::new());
-        for (index, Rule { criteria, .. }) in rules.iter().enumerate() {
+        for (index, PolicyRule { criteria, .. }) in rules.iter().enumerate() {
             let Some(names) = &criteria.names else {
                 if !by_label.add(index, criteria.labels.as_ref())
                     && !by_namespace.add(index, criteria.namespace.as_ref())

@@ -27,7 +27,7 @@ pub use key::{Epoch, StormId, StormKey};
 pub use matching::PolicySet;
 pub use metadata::{Opening, StormMetadata};
 pub use observation::{Observation, Refused, Rejection, Report, SignalRef, given, rescope, uid};
-pub use policy::{Cooldown, DEDUP_HORIZON, Policy};
+pub use policy::{Cooldowns, DEDUP_HORIZON, Policy};
 pub use resource::Resource;
 pub use sample::Sample;
 pub use severity::Severity;

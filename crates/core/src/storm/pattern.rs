@@ -120,7 +120,7 @@ mod tests {
 
     /// The parts, owned. An empty text is what is stated to be absent.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    struct Group {
+    struct ParsedGroup {
         name: Option<String>,
         scope: Option<String>,
         cluster: Option<String>,
@@ -129,7 +129,7 @@ mod tests {
         labels: std::collections::BTreeMap<String, Option<String>>,
     }
 
-    impl Group {
+    impl ParsedGroup {
         fn text(&self) -> String {
             pattern(&Parts {
                 name: self.name.as_deref(),
@@ -173,7 +173,7 @@ mod tests {
         prop::sample::select(vec!["a", "in", "on", "prod", "cluster-scoped", "anywhere", ""]).prop_map(String::from)
     }
 
-    fn group() -> impl Strategy<Value = Group> {
+    fn group() -> impl Strategy<Value = ParsedGroup> {
         let option = prop::option::of::<BoxedStrategy<String>>;
         let labels = prop::collection::btree_map(
             prop::sample::select(vec!["a", "b", "severity"]).prop_map(String::from),
@@ -188,7 +188,7 @@ mod tests {
             option(label().boxed()),
             labels,
         )
-            .prop_map(|(name, scope, cluster, severity, source, labels)| Group {
+            .prop_map(|(name, scope, cluster, severity, source, labels)| ParsedGroup {
                 name,
                 scope,
                 cluster,

@@ -44,7 +44,7 @@ pub struct Policy {
     /// Whether the engine's outcome ends a storm.
     pub close_on_outcome: bool,
     /// How long after an outcome no successor opens.
-    pub cooldown: Cooldown,
+    pub cooldown: Cooldowns,
     /// Whether no storm may open.
     pub suspended: bool,
 }
@@ -52,7 +52,7 @@ pub struct Policy {
 /// How long no successor opens after each outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the outcomes of the API")]
-pub struct Cooldown {
+pub struct Cooldowns {
     pub succeeded: SignedDuration,
     pub failed: SignedDuration,
     pub no_action_needed: SignedDuration,
@@ -79,7 +79,7 @@ impl Default for Policy {
             dedup_horizon: DEDUP_HORIZON,
             affected_cap: 100,
             close_on_outcome: true,
-            cooldown: Cooldown::default(),
+            cooldown: Cooldowns::default(),
             suspended: false,
         }
     }
@@ -90,7 +90,7 @@ impl Policy {
     pub const BUILT_IN: &'static str = "default";
 }
 
-impl Default for Cooldown {
+impl Default for Cooldowns {
     /// A success may be tried again at once. A failure is given time, so that remediation does not go in circles (case C5); where nothing is to be
     /// done, or a person has to look, more of the same helps nobody (cases C3, C4).
     fn default() -> Self {

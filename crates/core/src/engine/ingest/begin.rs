@@ -1,9 +1,9 @@
 //! Before all Signals are read: is the ledger there, and does it still know what it was told?
 
 use super::super::call::Task;
-use super::super::effect::{Delay, Effect, Fact, Gate, Part, Timer};
+use super::super::effect::{Delay, Effect, Fact, GateId, Part, Timer};
 use super::super::resync::ResyncReason;
-use super::{Ingest, LONGEST_WAIT, Phase};
+use super::{Ingest, IngestPhase, LONGEST_WAIT};
 use crate::engine::Engine;
 use crate::ledger::{Begun, Durability, LedgerCall, LedgerError, LedgerReply};
 use crate::rules::Rule;
@@ -16,7 +16,7 @@ impl Engine {
         // What is held back has no receipt, and the list brings it; the timer finds nothing then.
         drop(held_back);
         self.ingest.look_runs = look_runs;
-        self.ingest.phase = Phase::Begin;
+        self.ingest.phase = IngestPhase::Begin;
         self.ingest.reason = Some(reason);
         let of_ingest = |task: &Task| {
             matches!(task, Task::Holder(_) | Task::Hold | Task::Merge | Task::Open(_) | Task::Dirty | Task::Begin)
@@ -28,7 +28,7 @@ impl Engine {
 
     /// The ledger did not answer, and its back-off is over.
     pub(in crate::engine) fn begin_again(&mut self) {
-        if self.ingest.phase == Phase::Begin && !self.calls.contains_key(&Task::Begin) {
+        if self.ingest.phase == IngestPhase::Begin && !self.calls.contains_key(&Task::Begin) {
             self.ask_ledger(Task::Begin, LedgerCall::Begin);
         }
     }
@@ -51,7 +51,7 @@ impl Engine {
                 self.receipts.forget_unpublished();
             }
         }
-        self.ingest.phase = Phase::Read;
+        self.ingest.phase = IngestPhase::Read;
         self.ingest.incomplete = self.settings.parts().collect();
         if let Some(reason) = self.ingest.reason.take() {
             self.fact(Fact::ListBegins(reason));
@@ -62,7 +62,7 @@ impl Engine {
 
     fn not_begun(&mut self, error: &LedgerError) {
         self.ingest.failures = self.ingest.failures.saturating_add(1);
-        self.effect(Effect::Gate(Gate::Ledger, Some(error.to_string())));
+        self.effect(Effect::Gate(GateId::Ledger, Some(error.to_string())));
         let (part, disposition) = (Part::Ingest, error.disposition());
         let message = format!("the Signals are not read before the ledger answers: {error}");
         self.fact(Fact::Failed { part, disposition, object: None, message });
@@ -75,16 +75,16 @@ impl Engine {
         let gate = match durability {
             Durability::Lost if !open.is_empty() => "the ledger was empty: it is being rebuilt from the Signals",
             Durability::Suspect => "the ledger was restarted: all Signals are being read again",
-            Durability::Intact | Durability::Lost => return self.effect(Effect::Gate(Gate::Ledger, None)),
+            Durability::Intact | Durability::Lost => return self.effect(Effect::Gate(GateId::Ledger, None)),
         };
-        self.effect(Effect::Gate(Gate::Ledger, Some(gate.to_owned())));
+        self.effect(Effect::Gate(GateId::Ledger, Some(gate.to_owned())));
         self.fact(Fact::LedgerBegun(durability, open));
     }
 
     /// All Signals were read since the ledger began.
     pub(super) fn list_is_complete(&mut self) {
         let waited = self.resync.complete();
-        for gate in [Gate::Signals, Gate::Ledger] {
+        for gate in [GateId::Signals, GateId::Ledger] {
             self.effect(Effect::Gate(gate, None));
         }
         // Runs that waited for the list. A ledger that fell back may hold storms open that are over.
@@ -109,7 +109,7 @@ impl Engine {
 
     /// Begins when the lists that come first are complete.
     pub(super) fn lists_may_be_complete(&mut self) {
-        if self.ingest.phase == Phase::AwaitLists && self.listing.is_empty() && self.policies_listed {
+        if self.ingest.phase == IngestPhase::AwaitLists && self.listing.is_empty() && self.policies_listed {
             self.begin(ResyncReason::Start);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::effect::{Effect, Fact};
 use super::super::input::Arrival;
 use super::super::receipts::Receipt;
-use super::{Phase, Work};
+use super::{IngestPhase, Work};
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, Rejection, SignalRef};
@@ -14,7 +14,7 @@ impl Engine {
     pub(in crate::engine) fn chunk_came(&mut self, arrivals: Vec<Arrival>) {
         self.ingest.asked = false;
         // A chunk of the list before: the list that begins brings it again.
-        if self.ingest.phase != Phase::Read {
+        if self.ingest.phase != IngestPhase::Read {
             return;
         }
         let mut pending: BTreeMap<usize, Vec<Observation>> = BTreeMap::new();
@@ -36,10 +36,10 @@ impl Engine {
     /// Goes on where nothing is under way.
     pub(in crate::engine) fn ingest_goes_on(&mut self) {
         self.lists_may_be_complete();
-        if self.ingest.phase != Phase::Read {
+        if self.ingest.phase != IngestPhase::Read {
             return;
         }
-        while self.ingest.merging.is_none() && self.ingest.phase == Phase::Read {
+        while self.ingest.merging.is_none() && self.ingest.phase == IngestPhase::Read {
             match self.ingest.work.pop_front() {
                 Some(Work::ListBegins(part)) => drop(self.ingest.incomplete.insert(part)),
                 Some(Work::Merge(part, observations)) => self.merge_all(part, observations),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::call::{ApiFault, ApiReply, Task};
 use super::IngestError;
-use super::merge::{Merging, Phase};
+use super::merge::{MergePhase, Merging};
 use crate::engine::Engine;
 use crate::ledger::{Holding, LedgerCall, LedgerError, LedgerReply};
 use crate::storm::{Epoch, Observation, StormKey};
@@ -39,7 +39,7 @@ impl Engine {
         if unknown.is_empty() {
             return self.restore_dedup_from_receipts(merging);
         }
-        merging.phase = Phase::LookUp(unknown.keys().copied().collect());
+        merging.phase = MergePhase::LookUp(unknown.keys().copied().collect());
         self.ingest.merging = Some(merging);
         for (key, opening) in unknown {
             self.find(Task::Holder(key), key, &opening);
@@ -53,7 +53,7 @@ impl Engine {
             Ok(_) => merging.failed = Some(IngestError::Unexpected),
             Err(fault) => merging.failed = Some(fault.into()),
         }
-        if let Phase::LookUp(missing) = &mut merging.phase {
+        if let MergePhase::LookUp(missing) = &mut merging.phase {
             missing.remove(&key);
             if !missing.is_empty() {
                 self.ingest.merging = Some(merging);
@@ -87,14 +87,14 @@ impl Engine {
             at: super::merge::dedup_window(observations.into_iter(), self.now),
         });
         let call = LedgerCall::Hold(holdings.collect());
-        merging.phase = Phase::Hold(held);
+        merging.phase = MergePhase::Hold(held);
         self.ingest.merging = Some(merging);
         self.ask_ledger(Task::Hold, call);
     }
 
     pub(in crate::engine) fn held(&mut self, reply: Result<LedgerReply, LedgerError>) {
         let Some(mut merging) = self.ingest.merging.take() else { return };
-        let Phase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
+        let MergePhase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
         match reply {
             Ok(_) => {
                 for observation in &held {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::call::Task;
-use super::super::effect::{Delay, Effect, Fact, Gate, Part, Timer};
+use super::super::effect::{Delay, Effect, Fact, GateId, Part, Timer};
 use super::super::resync::ResyncReason;
 use super::open::OpeningKey;
 use super::{IngestError, LONGEST_WAIT};
@@ -21,7 +21,7 @@ pub(super) struct Merging {
     pub(super) part: usize,
     /// What is still to merge and not part of the call under way.
     pub(super) pending: Vec<Observation>,
-    pub(super) phase: Phase,
+    pub(super) phase: MergePhase,
     /// What failed of the calls under way.
     pub(super) failed: Option<IngestError>,
     failures: u32,
@@ -29,7 +29,7 @@ pub(super) struct Merging {
 
 /// What a merge waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Phase {
+pub(super) enum MergePhase {
     /// Nothing: a step of its own is under way.
     #[default]
     Step,
@@ -47,11 +47,11 @@ pub(super) enum Phase {
 
 impl Merging {
     pub(super) fn merges(&self, key: StormKey) -> bool {
-        matches!(&self.phase, Phase::Merge(batches) if batches.iter().any(|(of, _)| *of == key))
+        matches!(&self.phase, MergePhase::Merge(batches) if batches.iter().any(|(of, _)| *of == key))
     }
 
     pub(super) fn opens_and_merges(&self, key: StormKey) -> bool {
-        matches!(&self.phase, Phase::Open(opening, _) if opening.get(&key).is_some_and(OpeningKey::merges))
+        matches!(&self.phase, MergePhase::Open(opening, _) if opening.get(&key).is_some_and(OpeningKey::merges))
     }
 }
 
@@ -67,9 +67,9 @@ impl Engine {
 
     /// Merges all that is pending.
     pub(super) fn merge(&mut self, mut merging: Merging) {
-        merging.phase = Phase::Step;
+        merging.phase = MergePhase::Step;
         if merging.pending.is_empty() {
-            self.effect(Effect::Gate(Gate::Merge, None));
+            self.effect(Effect::Gate(GateId::Merge, None));
             return;
         }
         for observation in &mut merging.pending {
@@ -80,7 +80,7 @@ impl Engine {
 
     /// The back-off of a merge is over.
     pub(in crate::engine) fn merge_again(&mut self) {
-        if let Some(merging) = self.ingest.merging.take_if(|merging| merging.phase == Phase::Wait) {
+        if let Some(merging) = self.ingest.merging.take_if(|merging| merging.phase == MergePhase::Wait) {
             self.merge(merging);
         }
     }
@@ -118,7 +118,7 @@ impl Engine {
         }
         let batches = Arc::new(groups.into_iter().collect::<Vec<Batch>>());
         self.ask_ledger(Task::Merge, LedgerCall::Merge { batches: batches.clone(), now: self.now });
-        merging.phase = Phase::Merge(batches);
+        merging.phase = MergePhase::Merge(batches);
         self.ingest.merging = Some(merging);
     }
 
@@ -126,7 +126,7 @@ impl Engine {
     /// told as known, and its storm be published late.
     pub(in crate::engine) fn merged(&mut self, reply: Result<LedgerReply, LedgerError>) {
         let Some(mut merging) = self.ingest.merging.take() else { return };
-        let Phase::Merge(batches) = std::mem::take(&mut merging.phase) else { return };
+        let MergePhase::Merge(batches) = std::mem::take(&mut merging.phase) else { return };
         let batches = Arc::unwrap_or_clone(batches);
         let merges = match reply {
             Ok(LedgerReply::Merged(merges)) if merges.len() == batches.len() => merges,
@@ -151,7 +151,7 @@ impl Engine {
                 Merge::Full { epoch, why } => self.full(&mut merging, StormId { key, epoch }, observations, why),
             }
         }
-        merging.phase = Phase::Open(BTreeMap::new(), to_open);
+        merging.phase = MergePhase::Open(BTreeMap::new(), to_open);
         self.ingest.merging = Some(merging);
         self.open_keys();
     }
@@ -178,13 +178,13 @@ impl Engine {
         let (part, disposition) = (Part::Ingest, error.disposition());
         let message = format!("{} Signals are not merged yet, and are merged again: {error}", merging.pending.len());
         self.fact(Fact::Failed { part, disposition, object: None, message });
-        self.effect(Effect::Gate(Gate::Merge, Some(format!("Signals wait: {error}"))));
+        self.effect(Effect::Gate(GateId::Merge, Some(format!("Signals wait: {error}"))));
         if error.is_loss() {
             return self.begin(ResyncReason::LedgerLost);
         }
         merging.failures = merging.failures.saturating_add(1);
         let delay = Delay::Backoff { failures: merging.failures, at_most: LONGEST_WAIT };
-        merging.phase = Phase::Wait;
+        merging.phase = MergePhase::Wait;
         self.ingest.merging = Some(merging);
         self.timer(Timer::Merge, delay);
     }

@@ -31,7 +31,7 @@ pub(super) type BySignal = BTreeMap<Arc<SignalRef>, Observation>;
 /// Where ingest is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Ingest {
-    phase: Phase,
+    phase: IngestPhase,
     /// Why all Signals are read.
     reason: Option<ResyncReason>,
     /// Failures of the ledger to begin, in a row.
@@ -53,7 +53,7 @@ pub(super) struct Ingest {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Phase {
+enum IngestPhase {
     /// The lists of RemediationRequests and policies come first.
     #[default]
     AwaitLists,

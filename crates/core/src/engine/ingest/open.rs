@@ -6,7 +6,7 @@ use super::super::call::{ApiReply, Reply, Task};
 use super::super::lineage::{Choice, choose, open_epoch, why_held_back};
 use super::IngestError;
 use super::holders::Holder;
-use super::merge::{Merging, Phase, dedup_window};
+use super::merge::{MergePhase, Merging, dedup_window};
 use crate::engine::Engine;
 use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge};
 use crate::rules::Rule;
@@ -47,7 +47,7 @@ enum Step {
 }
 
 /// What became of a key.
-enum Outcome {
+enum OpeningOutcome {
     /// A call is under way.
     Waits(OpeningKey),
     /// All of it is done.
@@ -85,7 +85,7 @@ impl Engine {
     pub(super) fn open_keys(&mut self) {
         loop {
             let Some(merging) = &mut self.ingest.merging else { return };
-            let Phase::Open(under_way, queue) = &mut merging.phase else { return };
+            let MergePhase::Open(under_way, queue) = &mut merging.phase else { return };
             if under_way.len() >= OPENINGS {
                 return;
             }
@@ -105,34 +105,34 @@ impl Engine {
 
     /// The opening of a key has an answer.
     pub(in crate::engine) fn open_heard(&mut self, key: StormKey, reply: Reply) {
-        let Some(Merging { phase: Phase::Open(under_way, _), .. }) = &mut self.ingest.merging else { return };
+        let Some(Merging { phase: MergePhase::Open(under_way, _), .. }) = &mut self.ingest.merging else { return };
         let Some(opening) = under_way.remove(&key) else { return };
         let outcome = self.open_answered(opening, reply);
         self.opening_came_to(key, outcome);
         self.open_keys();
     }
 
-    fn opening_came_to(&mut self, key: StormKey, outcome: Outcome) {
+    fn opening_came_to(&mut self, key: StormKey, outcome: OpeningOutcome) {
         let Some(mut merging) = self.ingest.merging.take() else { return };
         match outcome {
-            Outcome::Waits(opening) => {
-                if let Phase::Open(under_way, _) = &mut merging.phase {
+            OpeningOutcome::Waits(opening) => {
+                if let MergePhase::Open(under_way, _) = &mut merging.phase {
                     under_way.insert(key, opening);
                 }
             }
-            Outcome::Done => {}
-            Outcome::HeldBack(why, observations) => self.hold_back(merging.part, key, why, observations),
-            Outcome::Again(observations) => merging.pending.extend(observations),
-            Outcome::Failed(error, observations) => {
+            OpeningOutcome::Done => {}
+            OpeningOutcome::HeldBack(why, observations) => self.hold_back(merging.part, key, why, observations),
+            OpeningOutcome::Again(observations) => merging.pending.extend(observations),
+            OpeningOutcome::Failed(error, observations) => {
                 merging.failed = Some(error);
                 merging.pending.extend(observations);
             }
-            Outcome::Full(id, observations, why) => self.full(&mut merging, id, observations, why),
+            OpeningOutcome::Full(id, observations, why) => self.full(&mut merging, id, observations, why),
         }
         self.ingest.merging = Some(merging);
     }
 
-    fn open(&mut self, mut opening: OpeningKey) -> Outcome {
+    fn open(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
         let candidates = opening.observations().iter().zip(&opening.opens).filter(|(_, opens)| **opens);
         let Some(first) = self.opening_signal(candidates.map(|(observation, _)| observation)) else {
             return self.nothing_opens(opening);
@@ -142,20 +142,20 @@ impl Engine {
         if open_epoch(&objects, opening.last).is_none() && self.settings.rules.keep(Rule::OpenAfterLook) {
             // What holds back by the store is looked at again each second: no call for each Signal that waits.
             if let Some(why) = why_held_back(&objects, self.policies.named(&first.policy), self.now) {
-                return Outcome::HeldBack(why, opening.into_observations());
+                return OpeningOutcome::HeldBack(why, opening.into_observations());
             }
             // The store may lag: nothing is opened on its word alone (case C10).
             self.find(Task::Open(opening.key), opening.key, &first);
             opening.step = Step::Find(first);
-            return Outcome::Waits(opening);
+            return OpeningOutcome::Waits(opening);
         }
         self.choose_epoch(opening, first)
     }
 
-    fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> Outcome {
+    fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> OpeningOutcome {
         let objects = self.store.of_key(opening.key);
         match choose(&objects, opening.last, self.policies.named(&first.policy), self.now) {
-            Choice::HeldBack(why) => Outcome::HeldBack(why, opening.into_observations()),
+            Choice::HeldBack(why) => OpeningOutcome::HeldBack(why, opening.into_observations()),
             Choice::Adopt(epoch) | Choice::Open(epoch) => {
                 let there = objects.iter().map(|object| object.epoch()).collect();
                 self.open_in_ledger(opening, first, epoch, there)
@@ -169,15 +169,15 @@ impl Engine {
         first: Arc<Opening>,
         epoch: Epoch,
         there: Vec<Epoch>,
-    ) -> Outcome {
+    ) -> OpeningOutcome {
         let id = StormId { key: opening.key, epoch };
         let call = LedgerCall::Open { id, pattern: first.pattern.clone(), now: self.now };
         self.ask_ledger(Task::Open(opening.key), call);
         opening.step = Step::Open(first, epoch, there);
-        Outcome::Waits(opening)
+        OpeningOutcome::Waits(opening)
     }
 
-    fn open_answered(&mut self, mut opening: OpeningKey, reply: Reply) -> Outcome {
+    fn open_answered(&mut self, mut opening: OpeningKey, reply: Reply) -> OpeningOutcome {
         let step = std::mem::replace(&mut opening.step, Step::Turn);
         let reply = match reply {
             Reply::Api(Ok(ApiReply::Found(objects))) => {
@@ -186,12 +186,12 @@ impl Engine {
                 }
                 return match step {
                     Step::Find(first) => self.choose_epoch(opening, first),
-                    _ => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+                    _ => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
                 };
             }
-            Reply::Api(Err(fault)) => return Outcome::Failed(fault.into(), opening.into_observations()),
-            Reply::Ledger(Err(error)) => return Outcome::Failed(error.into(), opening.into_observations()),
-            Reply::Api(Ok(_)) => return Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            Reply::Api(Err(fault)) => return OpeningOutcome::Failed(fault.into(), opening.into_observations()),
+            Reply::Ledger(Err(error)) => return OpeningOutcome::Failed(error.into(), opening.into_observations()),
+            Reply::Api(Ok(_)) => return OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
             Reply::Ledger(Ok(reply)) => reply,
         };
         match (step, reply) {
@@ -201,42 +201,42 @@ impl Engine {
                     let id = StormId { key: opening.key, epoch: open };
                     self.ask_ledger(Task::Open(opening.key), LedgerCall::MarkPublished(id));
                     opening.step = Step::Mark(first, open);
-                    return Outcome::Waits(opening);
+                    return OpeningOutcome::Waits(opening);
                 }
                 self.opened(opening, &first, open)
             }
             // Closed in the ledger a moment ago.
             (Step::Open(first, epoch, there), LedgerReply::Opened(None)) => match epoch.checked_add(1) {
                 Some(next) => self.open_in_ledger(opening, first, next, there),
-                None => Outcome::Failed(IngestError::NoEpoch, opening.into_observations()),
+                None => OpeningOutcome::Failed(IngestError::NoEpoch, opening.into_observations()),
             },
             (Step::Mark(first, open), _) => self.opened(opening, &first, open),
             (Step::Merge, LedgerReply::Merged(mut merges)) => self.opening_merged(opening, merges.pop()),
             (Step::NoteResolved, _) => self.all_known(opening),
-            _ => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            _ => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
         }
     }
 
     /// The ledger has an open storm of the key: the batch is merged into it. Not if a storm that one of its receipts names has
     /// ended: then what it held is not for another one.
-    fn opened(&mut self, mut opening: OpeningKey, first: &Arc<Opening>, epoch: Epoch) -> Outcome {
+    fn opened(&mut self, mut opening: OpeningKey, first: &Arc<Opening>, epoch: Epoch) -> OpeningOutcome {
         self.openings.offer(StormId { key: opening.key, epoch }, first);
         let ended = opening.observations().iter().any(|o| matches!(self.holder(o), Holder::Closed(_)));
         if ended && self.settings.rules.keep(Rule::HoldersCheckedTwice) {
-            return Outcome::Again(opening.into_observations());
+            return OpeningOutcome::Again(opening.into_observations());
         }
         let call = LedgerCall::Merge { batches: opening.batch.clone(), now: self.now };
         self.ask_ledger(Task::Open(opening.key), call);
         opening.step = Step::Merge;
-        Outcome::Waits(opening)
+        OpeningOutcome::Waits(opening)
     }
 
-    fn opening_merged(&mut self, mut opening: OpeningKey, merge: Option<Merge>) -> Outcome {
+    fn opening_merged(&mut self, mut opening: OpeningKey, merge: Option<Merge>) -> OpeningOutcome {
         match merge {
             Some(joined @ Merge::Joined { .. }) => {
                 let key = opening.key;
                 self.joined(key, &opening.into_observations(), joined);
-                Outcome::Done
+                OpeningOutcome::Done
             }
             // The storm has closed since: nothing counted, and the next epoch takes it.
             Some(Merge::NotOpen { opens, last }) => {
@@ -245,14 +245,14 @@ impl Engine {
             }
             Some(Merge::Full { epoch, why }) => {
                 let id = StormId { key: opening.key, epoch };
-                Outcome::Full(id, opening.into_observations(), why)
+                OpeningOutcome::Full(id, opening.into_observations(), why)
             }
-            None => Outcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            None => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
         }
     }
 
     /// Nothing in the batch fires anew.
-    fn nothing_opens(&mut self, mut opening: OpeningKey) -> Outcome {
+    fn nothing_opens(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
         let reports = opening.observations().iter().flat_map(|observation| &observation.reports);
         let resolved: Vec<_> = reports.filter(|report| !report.firing).map(|report| report.uid).collect();
         if resolved.is_empty() {
@@ -262,16 +262,16 @@ impl Engine {
         let call = LedgerCall::NoteResolved { key: opening.key, uids: resolved, at };
         self.ask_ledger(Task::Open(opening.key), call);
         opening.step = Step::NoteResolved;
-        Outcome::Waits(opening)
+        OpeningOutcome::Waits(opening)
     }
 
-    fn all_known(&mut self, opening: OpeningKey) -> Outcome {
+    fn all_known(&mut self, opening: OpeningKey) -> OpeningOutcome {
         let last = opening.last;
         for observation in opening.into_observations() {
             let holds = observation.reports.iter().any(|report| report.firing);
             self.known(&observation, last.filter(|_| holds));
         }
-        Outcome::Done
+        OpeningOutcome::Done
     }
 
     /// The Signal that opens a storm: the earliest one, whatever the order of delivery, of those whose policy opens storms at all.

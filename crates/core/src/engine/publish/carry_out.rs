@@ -8,7 +8,7 @@ use super::super::effect::{Fact, Next};
 use super::super::lineage::previous;
 use super::super::resync::ResyncReason;
 use super::run::{Turn, Turned};
-use super::{Applying, Phase, PublishError, Run, SHORTLY, What, Written};
+use super::{Applying, PublishError, Run, RunPhase, SHORTLY, What, Written};
 use crate::engine::Engine;
 use crate::ledger::{Closing, DedupWindow, LedgerCall, LedgerReply, Snapshot};
 use crate::rules::Rule;
@@ -25,21 +25,21 @@ impl Engine {
             Decision::Keep(until) => {
                 // Endings are due strictly after their time.
                 let delay = Duration::try_from(until.duration_since(self.now)).unwrap_or_default();
-                let phase = Phase::AckUnchanged(delay + Duration::from_millis(1));
+                let phase = RunPhase::AckUnchanged(delay + Duration::from_millis(1));
                 self.ledger_then(id, run, phase, LedgerCall::Ack(id, snapshot.clone()))
             }
             Decision::Close(reason) => {
                 let at = self.dedup_window(id);
                 let call = LedgerCall::Close { id, snapshot: snapshot.clone(), reason, at };
-                self.ledger_then(id, run, Phase::Close(reason), call)
+                self.ledger_then(id, run, RunPhase::Close(reason), call)
             }
             Decision::WriteClosed(reason, facts) => self.await_merges(id, run, reason, facts),
             Decision::Forget => {
                 let call = LedgerCall::Forget(id, self.dedup_window(id));
-                self.ledger_then(id, run, Phase::Forget, call)
+                self.ledger_then(id, run, RunPhase::Forget, call)
             }
             Decision::Drop(reason) => self.drop_storm(id, run, reason),
-            Decision::Settled => self.ledger_then(id, run, Phase::Settle, LedgerCall::Settle(id)),
+            Decision::Settled => self.ledger_then(id, run, RunPhase::Settle, LedgerCall::Settle(id)),
             Decision::NextRun => Ok(Turn::End(run, Next::After(Duration::ZERO))),
             Decision::AwaitList => {
                 self.resync.wait(id);
@@ -55,9 +55,9 @@ impl Engine {
     /// What the calls of a decision answer.
     pub(super) fn carried_out(&mut self, id: StormId, run: Run, reply: Reply) -> Turned {
         match (run.phase.clone(), reply) {
-            (Phase::Create, Reply::Api(reply)) => self.created(id, run, reply),
-            (Phase::Apply(applying), Reply::Api(reply)) => self.applied(id, run, *applying, reply),
-            (Phase::Forget, Reply::Ledger(reply)) => {
+            (RunPhase::Create, Reply::Api(reply)) => self.created(id, run, reply),
+            (RunPhase::Apply(applying), Reply::Api(reply)) => self.applied(id, run, *applying, reply),
+            (RunPhase::Forget, Reply::Ledger(reply)) => {
                 // An error may have come after the effect, and the next run would find nothing left to forget.
                 if !matches!(reply, Ok(LedgerReply::Forgotten(false))) {
                     // What came after the last publish was shown to nobody: its Signals, which have no receipt, are read again.
@@ -69,7 +69,7 @@ impl Engine {
                 self.receipts.release(id);
                 Ok(self.settled(id, run))
             }
-            (Phase::Drop, Reply::Ledger(reply)) => {
+            (RunPhase::Drop, Reply::Ledger(reply)) => {
                 self.receipts.abandon(id);
                 if let Some(older) = self.store.older_open(id).map(|object| object.id) {
                     self.queue.request(older);
@@ -87,32 +87,32 @@ impl Engine {
         }
     }
 
-    fn ledger_did(&mut self, id: StormId, run: Run, phase: Phase, reply: &LedgerReply) -> Turned {
+    fn ledger_did(&mut self, id: StormId, run: Run, phase: RunPhase, reply: &LedgerReply) -> Turned {
         match (phase, reply) {
-            (Phase::DropWithNamespace, _) => {
+            (RunPhase::DropWithNamespace, _) => {
                 self.receipts.abandon(id);
                 self.openings.remove(id);
                 Ok(Turn::End(run, Next::Done))
             }
-            (Phase::Adopt, LedgerReply::Opened(open)) => self.adopted(id, run, *open),
-            (Phase::MarkAdopted, _) => {
+            (RunPhase::Adopt, LedgerReply::Opened(open)) => self.adopted(id, run, *open),
+            (RunPhase::MarkAdopted, _) => {
                 self.tell(id, Fact::Adopted);
                 Ok(Turn::Again(run))
             }
-            (Phase::MarkGone, _) => Ok(Turn::Again(run)),
-            (Phase::AckWritten(written), _) => self.published(id, run, *written),
-            (Phase::AckUnchanged(delay), _) => {
+            (RunPhase::MarkGone, _) => Ok(Turn::Again(run)),
+            (RunPhase::AckWritten(written), _) => self.published(id, run, *written),
+            (RunPhase::AckUnchanged(delay), _) => {
                 self.receipts.release(id);
                 Ok(Turn::End(run, Next::After(delay)))
             }
-            (Phase::Close(reason), LedgerReply::Closing(Closing::Closed)) => {
+            (RunPhase::Close(reason), LedgerReply::Closing(Closing::Closed)) => {
                 self.tell(id, |name| Fact::ClosedInLedger(name, reason));
                 Ok(Turn::Again(run))
             }
-            (Phase::Close(_), LedgerReply::Closing(Closing::Changed)) => {
+            (RunPhase::Close(_), LedgerReply::Closing(Closing::Changed)) => {
                 Ok(Turn::End(run, Next::After(Duration::ZERO)))
             }
-            (Phase::Settle, _) => {
+            (RunPhase::Settle, _) => {
                 let opened_anew =
                     run.snapshot.as_ref().is_some_and(|snapshot| matches!(snapshot.view, LedgerView::Open { .. }));
                 if opened_anew { Ok(Turn::End(run, Next::Done)) } else { Ok(self.settled(id, run)) }
@@ -130,7 +130,7 @@ impl Engine {
         let previous = previous(&self.store.of_key(id.key), id.epoch);
         let object = NewRequest { id, opening, facts: facts.clone(), previous };
         self.ask_api(Task::Run(id), ApiCall::Create(Box::new(object)));
-        Ok(Turn::Waits(Run { phase: Phase::Create, ..run }))
+        Ok(Turn::Waits(Run { phase: RunPhase::Create, ..run }))
     }
 
     fn created(&mut self, id: StormId, run: Run, reply: Result<ApiReply, ApiFault>) -> Turned {
@@ -148,7 +148,7 @@ impl Engine {
             Ok(ApiReply::NameTaken(name)) => Err(PublishError::NameTaken(name)),
             Err(fault) if fault.kind == ApiFaultKind::NamespaceGone => {
                 self.tell(id, Fact::NamespaceGone);
-                self.ledger_then(id, run, Phase::DropWithNamespace, LedgerCall::DropStorm(id))
+                self.ledger_then(id, run, RunPhase::DropWithNamespace, LedgerCall::DropStorm(id))
             }
             Err(fault) => Err(fault.into()),
             Ok(_) => Err(PublishError::Unexpected),
@@ -159,13 +159,13 @@ impl Engine {
         let Some(object) = self.store.get(id).cloned() else { return Ok(Turn::Again(run)) };
         self.openings.offer(id, &object.opening);
         let call = LedgerCall::Open { id, pattern: object.opening.pattern.clone(), now: self.now };
-        self.ledger_then(id, run, Phase::Adopt, call)
+        self.ledger_then(id, run, RunPhase::Adopt, call)
     }
 
     fn adopted(&mut self, id: StormId, run: Run, open: Option<i64>) -> Turned {
         match open {
             Some(epoch) if epoch == id.epoch => {
-                self.ledger_then(id, run, Phase::MarkAdopted, LedgerCall::MarkPublished(id))
+                self.ledger_then(id, run, RunPhase::MarkAdopted, LedgerCall::MarkPublished(id))
             }
             // Another storm of this key is open in the ledger: whichever is younger will see that it is superseded.
             Some(epoch) => {
@@ -185,7 +185,7 @@ impl Engine {
         let (policy, now) = (self.policy(id), self.now);
         let apply = StatusApply { object: object.clone(), facts: facts.clone(), ending, policy, now };
         self.ask_api(Task::Run(id), ApiCall::Apply(Box::new(apply)));
-        Ok(Turn::Waits(Run { phase: Phase::Apply(Box::new(Applying { object, facts, what })), ..run }))
+        Ok(Turn::Waits(Run { phase: RunPhase::Apply(Box::new(Applying { object, facts, what })), ..run }))
     }
 
     fn applied(&mut self, id: StormId, run: Run, applying: Applying, reply: Result<ApiReply, ApiFault>) -> Turned {
@@ -193,7 +193,7 @@ impl Engine {
         if Self::is_gone(&reply) {
             self.store.remove(id);
             // It was there: if the ledger did not know, it knows now, and a missing object means deleted by hand.
-            return self.ledger_then(id, run, Phase::MarkGone, LedgerCall::MarkPublished(id));
+            return self.ledger_then(id, run, RunPhase::MarkGone, LedgerCall::MarkPublished(id));
         }
         let ApiReply::Applied(written) = reply? else { return Err(PublishError::Unexpected) };
         self.store.put(written.clone());
@@ -202,12 +202,12 @@ impl Engine {
             What::Facts(reason) => {
                 let Some(snapshot) = run.snapshot.clone() else { return Err(PublishError::Unexpected) };
                 let crossed = object.is_storm() && !before.is_storm();
-                let phase = Phase::AckWritten(Box::new(Written { object, facts, reason, crossed }));
+                let phase = RunPhase::AckWritten(Box::new(Written { object, facts, reason, crossed }));
                 self.ledger_then(id, run, phase, LedgerCall::Ack(id, snapshot))
             }
             What::End(reason) => {
                 self.fact(Fact::Closed(object, reason));
-                self.ledger_then(id, Run { snapshot: None, ..run }, Phase::Settle, LedgerCall::Settle(id))
+                self.ledger_then(id, Run { snapshot: None, ..run }, RunPhase::Settle, LedgerCall::Settle(id))
             }
         }
     }
@@ -231,14 +231,14 @@ impl Engine {
         if merges.is_empty() || !self.settings.rules.keep(Rule::EndAfterMerges) {
             return self.write_closed(id, run, reason, facts);
         }
-        Ok(Turn::Waits(Run { phase: Phase::AwaitMerges(merges, reason, Box::new(facts)), ..run }))
+        Ok(Turn::Waits(Run { phase: RunPhase::AwaitMerges(merges, reason, Box::new(facts)), ..run }))
     }
 
     /// These merges are over, and the receipts of their Signals are owed: runs that waited for them go on.
     pub(in crate::engine) fn merges_are_over(&mut self, over: impl Fn(&Task) -> bool) {
         let mut free = Vec::new();
         for (id, run) in &mut self.runs {
-            if let Phase::AwaitMerges(merges, ..) = &mut run.phase {
+            if let RunPhase::AwaitMerges(merges, ..) = &mut run.phase {
                 merges.retain(|task| !over(task));
                 if merges.is_empty() {
                     free.push(*id);
@@ -247,7 +247,7 @@ impl Engine {
         }
         for id in free {
             let Some(run) = self.runs.remove(&id) else { continue };
-            if let Phase::AwaitMerges(_, reason, facts) = run.phase.clone() {
+            if let RunPhase::AwaitMerges(_, reason, facts) = run.phase.clone() {
                 let (retried, turned) = (run.retried, self.write_closed(id, run, reason, *facts));
                 self.turn(id, retried, turned);
             }
@@ -274,7 +274,7 @@ impl Engine {
 
     fn drop_storm(&mut self, id: StormId, run: Run, reason: DropReason) -> Turned {
         self.tell(id, |name| Fact::Dropped(name, reason));
-        self.ledger_then(id, run, Phase::Drop, LedgerCall::DropStorm(id))
+        self.ledger_then(id, run, RunPhase::Drop, LedgerCall::DropStorm(id))
     }
 
     /// Nobody can say any more whether the storm had what these receipts are about. The ledger can: their Signals are read again.
@@ -295,7 +295,7 @@ impl Engine {
         Turn::End(run, Next::Done)
     }
 
-    fn ledger_then(&mut self, id: StormId, run: Run, phase: Phase, call: LedgerCall) -> Turned {
+    fn ledger_then(&mut self, id: StormId, run: Run, phase: RunPhase, call: LedgerCall) -> Turned {
         self.ask_ledger(Task::Run(id), call);
         Ok(Turn::Waits(Run { phase, ..run }))
     }

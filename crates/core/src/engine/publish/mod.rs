@@ -26,7 +26,7 @@ const MAX_STEPS: u8 = 12;
 /// A run of a storm.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Run {
-    phase: Phase,
+    phase: RunPhase,
     /// Facts were written: no more of them in this run.
     wrote: bool,
     /// A conflict was met, and the run began once more at once.
@@ -38,7 +38,7 @@ pub(super) struct Run {
 
 /// The answer that a run waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-enum Phase {
+enum RunPhase {
     /// The ledger's state of the storm.
     #[default]
     Snapshot,

@@ -1,9 +1,9 @@
 //! One run of one storm, answer by answer: snapshot → projection → decide → carry out.
 
 use super::super::call::{ApiCall, ApiFaultKind, ApiReply, Reply, Task};
-use super::super::effect::{Effect, Fact, Gate, Next, Part, Timer};
+use super::super::effect::{Effect, Fact, GateId, Next, Part, Timer};
 use super::super::resync::ResyncReason;
-use super::{LEDGER_RETRY, MAX_STEPS, Phase, PublishError, Run, SHORTLY};
+use super::{LEDGER_RETRY, MAX_STEPS, PublishError, Run, RunPhase, SHORTLY};
 use crate::disposition::Disposition;
 use crate::engine::Engine;
 use crate::ledger::{LedgerCall, LedgerReply, Snapshot};
@@ -60,7 +60,7 @@ impl Engine {
                 let object = self.name_of(id);
                 self.fact(Fact::Failed { part, disposition, object, message: fault.message });
                 let run = Run { retried: true, ..Run::default() };
-                match self.read(id, run, Phase::ReadAfterConflict) {
+                match self.read(id, run, RunPhase::ReadAfterConflict) {
                     Ok(Turn::Waits(run)) => drop(self.runs.insert(id, run)),
                     Ok(_) => {}
                     Err(error) => self.run_fails(id, &error),
@@ -72,19 +72,19 @@ impl Engine {
 
     fn answered(&mut self, id: StormId, run: Run, reply: Reply) -> Turned {
         match (run.phase.clone(), reply) {
-            (Phase::Snapshot, Reply::Ledger(reply)) => match reply? {
+            (RunPhase::Snapshot, Reply::Ledger(reply)) => match reply? {
                 LedgerReply::Snapshot(snapshot) => self.look(id, Run { snapshot: Some(snapshot), ..run }),
                 _ => Err(PublishError::Unexpected),
             },
-            (Phase::Read, Reply::Api(reply)) => {
+            (RunPhase::Read, Reply::Api(reply)) => {
                 self.take_read(id, reply?)?;
                 self.look_at_older(id, run)
             }
-            (Phase::ReadAfterConflict, Reply::Api(reply)) => {
+            (RunPhase::ReadAfterConflict, Reply::Api(reply)) => {
                 self.take_read(id, reply?)?;
                 Ok(Turn::Again(run))
             }
-            (Phase::Older(older), Reply::Ledger(reply)) => match reply? {
+            (RunPhase::Older(older), Reply::Ledger(reply)) => match reply? {
                 LedgerReply::Snapshot(Snapshot { view: LedgerView::Closed { .. }, .. }) => {
                     // Its end is not written yet, and comes first.
                     self.queue.request(older);
@@ -107,13 +107,13 @@ impl Engine {
         );
         if was_there && self.store.get(id).is_none() {
             // Gone from the store is a hint; gone by an uncached read is a fact.
-            return self.read(id, run, Phase::Read);
+            return self.read(id, run, RunPhase::Read);
         }
         self.look_at_older(id, run)
     }
 
     /// Reads the object uncached. Where its name is not known, nothing can be said of the cluster.
-    fn read(&mut self, id: StormId, run: Run, phase: Phase) -> Turned {
+    fn read(&mut self, id: StormId, run: Run, phase: RunPhase) -> Turned {
         let Some(object) = self.name_of(id) else {
             self.resync.ask(ResyncReason::OpeningUnknown);
             return Err(PublishError::OpeningUnknown);
@@ -136,7 +136,7 @@ impl Engine {
         let older = self.store.older_open(id).filter(|_| may_be_younger).map(|object| object.id);
         let Some(older) = older else { return self.decide(id, run, false) };
         self.ask_ledger(Task::Run(id), LedgerCall::Snapshot(older));
-        Ok(Turn::Waits(Run { phase: Phase::Older(older), ..run }))
+        Ok(Turn::Waits(Run { phase: RunPhase::Older(older), ..run }))
     }
 
     fn decide(&mut self, id: StormId, run: Run, superseded: bool) -> Turned {
@@ -167,13 +167,13 @@ impl Engine {
             Next::After(delay) if run.wrote => Next::Published(delay, self.policy(id).publish_interval),
             next => next,
         };
-        self.effect(Effect::Gate(Gate::Publish(id), None));
+        self.effect(Effect::Gate(GateId::Publish(id), None));
         self.leave(id, next);
     }
 
     fn run_fails(&mut self, id: StormId, error: &PublishError) {
         let (part, disposition, object) = (Part::Publish, error.disposition(), self.name_of(id));
-        self.effect(Effect::Gate(Gate::Publish(id), Some(format!("storms wait: {error}"))));
+        self.effect(Effect::Gate(GateId::Publish(id), Some(format!("storms wait: {error}"))));
         self.fact(Fact::Failed { part, disposition, object, message: error.to_string() });
         // An outage of the ledger is everybody's, and is over for everybody at once: no storm waits longer for having failed often.
         let next = if matches!(error, PublishError::Ledger(_)) { Next::After(LEDGER_RETRY) } else { Next::Failed };

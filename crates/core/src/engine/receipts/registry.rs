@@ -17,13 +17,13 @@ pub struct Receipts {
     /// The Signals of all of them: one that is delivered again before its receipt is written is owed one receipt.
     signals: BTreeSet<(Arc<SignalRef>, StormId)>,
     /// To be written first: rejections, and what the end of a storm waits for.
-    urgent: VecDeque<Task>,
+    urgent: VecDeque<ReceiptTask>,
     /// To be written when the burst is over.
-    ready: VecDeque<Task>,
+    ready: VecDeque<ReceiptTask>,
     /// Refused, until their back-off is over.
-    pub(super) retrying: BTreeMap<ReceiptKey, Task>,
+    pub(super) retrying: BTreeMap<ReceiptKey, ReceiptTask>,
     /// By writer: enough to use the API server's idle time, few enough to leave it to the Signals.
-    pub(super) writing: BTreeMap<u8, Task>,
+    pub(super) writing: BTreeMap<u8, ReceiptTask>,
     /// A burst is under way: something was merged a moment ago.
     pub(super) bursting: bool,
     /// So many of those that are ready have waited for the end of the burst long enough.
@@ -55,7 +55,7 @@ impl Owed {
 
 /// A receipt that may be written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Task {
+pub(super) struct ReceiptTask {
     pub(super) receipt: Receipt,
     /// The storm whose end waits for it.
     pub(super) storm: Option<StormId>,
@@ -75,7 +75,7 @@ impl Receipts {
         let Some(owed) = self.storms.get_mut(&id) else { return };
         let claimed = std::mem::take(&mut owed.claimed);
         owed.released += claimed.len();
-        self.ready.extend(claimed.into_iter().map(|receipt| Task { receipt, storm: Some(id), failures: 0 }));
+        self.ready.extend(claimed.into_iter().map(|receipt| ReceiptTask { receipt, storm: Some(id), failures: 0 }));
     }
 
     /// The end of this storm waits for those that may be written: they go first.
@@ -134,30 +134,30 @@ impl Receipts {
         if self.signals.insert((receipt.signal.clone(), id)) {
             self.storms.entry(id).or_default().released += 1;
             self.count += 1;
-            self.push(Task { receipt, storm: Some(id), failures: 0 });
+            self.push(ReceiptTask { receipt, storm: Some(id), failures: 0 });
         }
     }
 
     /// This Signal waits for nothing: it was rejected, or a closed storm holds it.
     pub(crate) fn write_now(&mut self, receipt: Receipt) {
         self.count += 1;
-        self.push(Task { receipt, storm: None, failures: 0 });
+        self.push(ReceiptTask { receipt, storm: None, failures: 0 });
     }
 
     /// This one is written, or there is nothing left to write it to.
-    pub(super) fn done(&mut self, mut task: Task) {
+    pub(super) fn done(&mut self, mut task: ReceiptTask) {
         self.count -= 1;
         self.release_storm(&mut task);
     }
 
-    pub(super) fn push(&mut self, task: Task) {
+    pub(super) fn push(&mut self, task: ReceiptTask) {
         let rejected = matches!(task.receipt.verdict, Verdict::Rejected(_));
         let queue = if rejected { &mut self.urgent } else { &mut self.ready };
         queue.push_back(task);
     }
 
     /// The storm of this task need not wait for it any more.
-    pub(super) fn release_storm(&mut self, task: &mut Task) {
+    pub(super) fn release_storm(&mut self, task: &mut ReceiptTask) {
         let Some(id) = task.storm.take() else { return };
         self.signals.remove(&(task.receipt.signal.clone(), id));
         if let Some(owed) = self.storms.get_mut(&id) {
@@ -169,7 +169,7 @@ impl Receipts {
     }
 
     /// The next receipt that may be written now.
-    pub(super) fn next(&mut self) -> Option<Task> {
+    pub(super) fn next(&mut self) -> Option<ReceiptTask> {
         if let Some(task) = self.urgent.pop_front() {
             return Some(task);
         }

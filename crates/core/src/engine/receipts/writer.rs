@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::registry::{ReceiptKey, Task};
+use super::registry::{ReceiptKey, ReceiptTask};
 use crate::disposition::Disposition;
 use crate::engine::Engine;
 use crate::engine::call::{self, ApiCall, ApiFault, ApiFaultKind, ApiReply, ObjectName};
-use crate::engine::effect::{Delay, Effect, Fact, Gate, Part, Timer};
+use crate::engine::effect::{Delay, Effect, Fact, GateId, Part, Timer};
 
 /// Writers at work: enough to use the API server's idle time, few enough to leave it to the Signals.
 const WRITERS: u8 = 4;
@@ -67,16 +67,16 @@ impl Engine {
             Err(fault) => return self.receipt_failed(task, fault),
         }
         if std::mem::take(&mut self.receipts.failing) {
-            self.effect(Effect::Gate(Gate::Receipts, None));
+            self.effect(Effect::Gate(GateId::Receipts, None));
         }
         self.receipts.done(task);
     }
 
-    fn receipt_failed(&mut self, mut task: Task, fault: ApiFault) {
+    fn receipt_failed(&mut self, mut task: ReceiptTask, fault: ApiFault) {
         let ApiFault { disposition, message, .. } = fault;
         task.failures = task.failures.saturating_add(1);
         self.receipts.failing = true;
-        self.effect(Effect::Gate(Gate::Receipts, Some(format!("receipts wait: {message}"))));
+        self.effect(Effect::Gate(GateId::Receipts, Some(format!("receipts wait: {message}"))));
         let signal = &task.receipt.signal;
         let object = Some(ObjectName { namespace: signal.namespace.clone(), name: signal.name.clone() });
         self.fact(Fact::Failed { part: Part::Receipts, disposition, object, message });

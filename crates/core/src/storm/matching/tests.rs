@@ -5,9 +5,9 @@ use rstest::rstest;
 
 use super::*;
 
-fn rule(name: &str, priority: i32, created: i64, criteria: Criteria) -> Rule {
+fn rule(name: &str, priority: i32, created: i64, criteria: Criteria) -> PolicyRule {
     let policy = Arc::new(Policy { name: name.into(), ..Policy::default() });
-    Rule { priority, created: Timestamp::from_second(created).unwrap(), criteria, policy }
+    PolicyRule { priority, created: Timestamp::from_second(created).unwrap(), criteria, policy }
 }
 
 fn named(names: &[&str]) -> Criteria {
@@ -18,7 +18,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn chosen(rules: Vec<Rule>, name: &str) -> String {
+fn chosen(rules: Vec<PolicyRule>, name: &str) -> String {
     let none = Labels::new();
     let subject = Subject { name, severity: Severity::Error, source: Some("probe"), namespace: &none, labels: &none };
     PolicySet::new(rules, Arc::default(), HashMap::new()).of(&subject).name.clone()
@@ -61,12 +61,12 @@ fn priority_comes_before_criteria_and_criteria_before_age() {
 }
 
 #[rstest]
-#[case(Requirement::In("team".into(), ["a".into()].into()), true, false, false)]
-#[case(Requirement::NotIn("team".into(), ["a".into()].into()), false, true, true)]
-#[case(Requirement::Exists("team".into()), true, true, false)]
-#[case(Requirement::DoesNotExist("team".into()), false, false, true)]
+#[case(LabelRequirement::In("team".into(), ["a".into()].into()), true, false, false)]
+#[case(LabelRequirement::NotIn("team".into(), ["a".into()].into()), false, true, true)]
+#[case(LabelRequirement::Exists("team".into()), true, true, false)]
+#[case(LabelRequirement::DoesNotExist("team".into()), false, false, true)]
 fn a_requirement_reads_labels_as_kubernetes_does(
-    #[case] requirement: Requirement,
+    #[case] requirement: LabelRequirement,
     #[case] team_a: bool,
     #[case] team_b: bool,
     #[case] no_team: bool,
@@ -83,7 +83,7 @@ fn a_policy_that_is_gone_leaves_its_storms_to_the_default() {
     let set = PolicySet::new(vec![rule("mine", 0, 0, Criteria::default())], Arc::default(), HashMap::new());
     assert_eq!((set.named("mine").name.as_str(), set.named("gone").name.as_str()), ("mine", "default"));
     let object = Arc::new(Policy { storm_alerts: 3, ..Policy::default() });
-    let default = Rule { policy: object, ..rule("default", 0, 0, Criteria::default()) };
+    let default = PolicyRule { policy: object, ..rule("default", 0, 0, Criteria::default()) };
     let set = PolicySet::new(vec![default], Arc::default(), HashMap::new());
     assert_eq!(set.named("gone").storm_alerts, 3, "the object takes the place of the built-in policy");
 }
@@ -104,16 +104,16 @@ fn criteria() -> impl Strategy<Value = Criteria> {
     })
 }
 
-fn selector() -> impl Strategy<Value = Option<Selector>> {
+fn selector() -> impl Strategy<Value = Option<LabelSelector>> {
     let values = || prop::sample::subsequence(vec!["a".to_owned(), "b".to_owned()], 0..3).prop_map(BTreeSet::from_iter);
     let key = || prop::sample::select(vec!["team".to_owned(), "site".to_owned()]);
     let requirement = prop_oneof![
-        (key(), values()).prop_map(|(key, values)| Requirement::In(key, values)),
-        (key(), values()).prop_map(|(key, values)| Requirement::NotIn(key, values)),
-        key().prop_map(Requirement::Exists),
-        key().prop_map(Requirement::DoesNotExist),
+        (key(), values()).prop_map(|(key, values)| LabelRequirement::In(key, values)),
+        (key(), values()).prop_map(|(key, values)| LabelRequirement::NotIn(key, values)),
+        key().prop_map(LabelRequirement::Exists),
+        key().prop_map(LabelRequirement::DoesNotExist),
     ];
-    prop::option::of(prop::collection::vec(requirement, 0..3).prop_map(Selector))
+    prop::option::of(prop::collection::vec(requirement, 0..3).prop_map(LabelSelector))
 }
 
 fn some_labels() -> impl Strategy<Value = Labels> {
@@ -130,7 +130,7 @@ proptest! {
         have in some_labels(),
         namespace in some_labels(),
     ) {
-        let rules: Vec<Rule> =
+        let rules: Vec<PolicyRule> =
             rules.into_iter().enumerate().map(|(n, (priority, created, criteria))| rule(&format!("p{n}"), priority, created, criteria)).collect();
         let subject = Subject { name, severity: Severity::Error, source: Some("probe"), namespace: &namespace, labels: &have };
         let glob = |glob: &str| match glob {
@@ -139,7 +139,7 @@ proptest! {
             "*B" => name.ends_with('B'),
             exact => name == exact,
         };
-        let fits = |rule: &&Rule| {
+        let fits = |rule: &&PolicyRule| {
             rule.criteria.names.as_ref().is_none_or(|names| names.iter().any(|name| glob(name))) && rule.criteria.hold(&subject)
         };
         let plain = rules.iter().filter(fits).min_by_key(|rule| {

@@ -13,16 +13,16 @@ use super::backoff::delay;
 use super::error::{ApiError, call};
 use super::readiness::Gate;
 
-/// See the module. Clones are one.
+/// One gate for several parts: open while all of them work. Clones share their state.
 #[derive(Clone)]
-pub struct Link<Part = usize> {
+pub struct PartGate<Part = usize> {
     gate: Gate,
     /// The parts that fail, and why.
     failing: Arc<Mutex<BTreeMap<Part, String>>>,
 }
 
-impl<Part: Ord> Link<Part> {
-    /// A link of which nothing bad is known; `gate` is open.
+impl<Part: Ord> PartGate<Part> {
+    /// All parts work, as far as is known; `gate` is open.
     pub fn new(gate: Gate) -> Self {
         Self { gate, failing: Arc::default() }
     }
@@ -58,7 +58,7 @@ impl<Part: Ord> Link<Part> {
     }
 }
 
-impl Link {
+impl PartGate {
     /// Tries, after each `wake` and until this part works, whether a watch would start. A watch that goes on after a failure says
     /// nothing before something happens in the cluster: without this, a quiet cluster would never be ready again.
     pub async fn probe<K>(self, part: usize, api: Api<K>, wake: Arc<Notify>)
