@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::body::LabelPairs;
 use super::rules::{Rank, TargetKind, TargetRules};
-use super::text::{clean, clean_name};
+use super::text::{clean, clean_name, is_blank};
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Resource, Severity};
 
@@ -73,7 +73,7 @@ impl TargetRules {
     pub(super) fn about<'a>(&'a self, labels: &'a LabelPairs<'_>) -> Option<About<'a>> {
         let found = self.find(labels);
         let name = clean_name(found.name?, MAX_NAME);
-        if name.is_empty() {
+        if is_blank(&name) {
             return None;
         }
         let (chosen, of_exporter) = self.choose(&found.candidates, found.scraped_exporter);

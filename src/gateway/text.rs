@@ -36,6 +36,18 @@ fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Whether nothing of `text` can be seen: white space of any script, and characters without a glyph (Unicode's general category C).
+/// What the schema of a Signal's name asks for.
+pub(super) fn is_blank(text: &str) -> bool {
+    let invisible = |c: char| {
+        matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
+    };
+    text.chars().all(|c| c.is_whitespace() || is_hostile(c) || invisible(c))
+}
+
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
@@ -82,6 +94,18 @@ mod tests {
     #[case("\u{0} \u{0}", "")]
     fn control_characters_go_and_scripts_stay(#[case] text: &str, #[case] kept: &str) {
         assert_eq!(clean(text, 200), kept);
+    }
+
+    // R7: a name that nobody can see is none, in any script.
+    #[rstest]
+    #[case(" \u{3000}\u{2003}", true)]
+    #[case("\u{200b}", true)]
+    #[case("\u{2062}\u{ad}", true)]
+    #[case("\u{e000}", true)]
+    #[case("\u{200b}a", false)]
+    #[case("負", false)]
+    fn what_has_no_visible_character_is_blank(#[case] text: &str, #[case] blank: bool) {
+        assert_eq!(is_blank(text), blank);
     }
 
     #[test]

@@ -48,6 +48,8 @@ fn scope_rows() -> Vec<Row> {
         row("spec.name pattern", "/spec/name", "Höhe Last 負荷 \"{}\"", "bell\u{7}"),
         row("spec.name pattern", "/spec/name", "a b", "line\nbreak"),
         row("spec.name pattern", "/spec/name", " a ", "   "),
+        // R7: blank in any script: an ideographic space, an em space, a zero-width space.
+        row("spec.name pattern", "/spec/name", "\u{3000}負\u{3000}", "\u{3000}\u{2003}\u{200b}"),
         row("spec.name pattern", "/spec/name", "\u{a1}", "\u{85}x"),
         row("spec.severity enum", "/spec/severity", "critical", "high"),
         row("spec.namespace maxLength", "/spec/namespace", text(63), text(64)),

@@ -42,10 +42,10 @@ use super::Severity;
     validation = Rule::new("has(self.occurrences) || has(self.table)").message("give the occurrences as spec.occurrences or spec.table"),
 )]
 pub struct SignalSpec {
-    /// Name of the alert, in any script, without control characters. Signals of one name and one namespace belong to one storm.
+    /// Name of the alert, in any script, without control characters, and not blank. Signals of one name and one namespace belong to one storm.
     #[schemars(
         length(min = 1, max = 200),
-        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$")
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\pZ\pC][^\x00-\x1f\x7f-\x9f]*$")
     )]
     pub name: String,
 
