@@ -107,19 +107,20 @@ impl Retention {
     async fn delete_signals(&self, object: &Request) -> Result<(), ApiError> {
         let Request { namespace, name, .. } = object;
         let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(self.client.clone(), namespace);
-        let params = ListParams::default().fields(&format!("status.storm={name}")).limit(PAGE);
+        let mut params = ListParams::default().fields(&format!("status.storm={name}")).limit(PAGE);
         let mut deleted = 0;
         loop {
-            // Always the first page: what was on it is gone.
-            let page = call(|| format!("list the Signals of {namespace}/{name}"), api.list(&params)).await?.items;
-            if page.is_empty() {
-                break;
-            }
-            for signal in &page {
+            let page = call(|| format!("list the Signals of {namespace}/{name}"), api.list(&params)).await?;
+            // One that is being deleted waits for the finalizer of somebody: asking again changes nothing.
+            for signal in page.items.iter().filter(|signal| signal.metadata.deletion_timestamp.is_none()) {
                 self.delete_one(&api, &signal.name_any(), signal.uid(), ApiWrite::DeleteSignal).await?;
+                deleted += 1;
                 tokio::time::sleep(PACE).await;
             }
-            deleted += page.len();
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break,
+            }
         }
         if deleted > 0 {
             tracing::info!(namespace, storm = name, deleted, "Signals deleted after their retention");
