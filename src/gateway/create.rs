@@ -1,13 +1,15 @@
 //! Signals into the API server: in the namespace of the trouble where that is possible, else in the operator's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{Request, StatusCode};
 use futures::{StreamExt as _, stream};
+use kube::api::ListParams;
 use kube::client::Body;
 use kube::core::{ObjectMeta, Status};
-use kube::{Client, Resource};
+use kube::{Api, Client, Resource};
 use tokio::sync::Semaphore;
 
 use super::draft::Draft;
@@ -21,6 +23,8 @@ use crate::runtime::error::{ApiError, call};
 const CREATES: usize = 16;
 /// Creates at once of one request, so that others get their turn.
 const CREATES_PER_BODY: usize = 8;
+/// How long after another replica's create has used up a quota its object can be read at the latest: far more than a write to etcd takes.
+const QUOTA_LAG: Duration = Duration::from_millis(250);
 /// The API server answers with this much of an object instead of all of it.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// An answer that is no success has at most this much of interest.
@@ -150,6 +154,11 @@ impl Creator {
             Some(namespace) if !self.places.is_watched(namespace) => Some(Away::NotWatched),
             Some(namespace) => match self.create(namespace, draft, None).await {
                 Err(error) if namespace != home && Away::of(&error).is_some() => {
+                    if self.is_stored(namespace, draft, &error).await? {
+                        let there =
+                            Stored { namespace: namespace.to_owned(), name: draft.name.clone(), created: false };
+                        return self.counted(Ok(there), SignalNamespace::Origin);
+                    }
                     tracing::debug!(error = told(&error), home, "a Signal goes to the operator's namespace");
                     Away::of(&error)
                 }
@@ -182,6 +191,33 @@ impl Creator {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether another replica was faster: a namespace at its quota refuses a Signal before it looks whether it exists, and a second one
+    /// in the operator's namespace would be a second storm of the same alerts.
+    async fn is_stored(&self, namespace: &str, draft: &Draft, refusal: &ApiError) -> Result<bool, ApiError> {
+        let name = &draft.name;
+        // A list, not a get: that right is there for the watch.
+        let params = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
+        let api: Api<Signal> = Api::namespaced(self.client.clone(), namespace);
+        // A quota is charged a moment before the object can be read.
+        let looks = if refusal.to_string().contains("exceeded quota") { 2 } else { 1 };
+        for look in 0..looks {
+            if look > 0 {
+                tokio::time::sleep(QUOTA_LAG).await;
+            }
+            match call(|| format!("look for Signal {namespace}/{name}"), api.list_metadata(&params)).await {
+                Ok(found) if found.items.is_empty() => {}
+                Ok(_) => {
+                    self.known.add(draft, namespace);
+                    return Ok(true);
+                }
+                // Whoever may not look there, or finds no namespace, has stored nothing there either.
+                Err(error) if matches!(error.code(), Some(403 | 404)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     async fn send(&self, namespace: &str, signal: &Signal) -> Result<(), kube::Error> {

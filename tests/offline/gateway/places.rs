@@ -1,5 +1,6 @@
 //! In which namespace a Signal is stored.
 
+use kube::ResourceExt as _;
 use rstest::rstest;
 use stormfold::api::Signal;
 
@@ -109,4 +110,26 @@ async fn what_passes_by_itself_moves_no_signal(#[case] code: u16) {
     world.api_server.set(|server| server.refused.clear());
     assert_eq!(world.post(text.as_bytes()).await.status, 200);
     assert_eq!(world.api_server.signals().iter().map(origin).collect::<Vec<_>>(), [(Some("busy"), None, None)]);
+}
+
+// R10: two replicas have one webhook, and its namespace has room for one Signal. The other replica is refused by the quota, which
+// does not look whether the Signal is there: one in the operator's namespace would be a second storm of the same alerts.
+#[tokio::test]
+async fn what_another_replica_stored_before_the_quota_was_used_up_is_not_stored_twice() {
+    let (one, other) = (World::simple().await, World::simple().await);
+    let webhook = body(&["full"]).to_string();
+    assert_eq!(one.post(webhook.as_bytes()).await.status, 200);
+    let stored = one.api_server.signals();
+    other.api_server.set(|server| {
+        for signal in &stored {
+            let key = (signal.namespace().unwrap_or("full".into()), signal.name_any());
+            server.signals.insert(key, signal.clone());
+        }
+        server.refused.insert("full", 403);
+    });
+    let answer = other.post(webhook.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["signals"][0]["namespace"], "full", "{answer:?}");
+    assert_eq!(answer.body["duplicate"], serde_json::json!(1), "{answer:?}");
+    assert_eq!(other.api_server.signals().len(), 1, "none at home");
 }

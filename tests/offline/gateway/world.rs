@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, body::Bytes};
@@ -59,7 +59,7 @@ impl ApiServer {
 
     pub fn client(&self) -> Client {
         let router = Router::new()
-            .route("/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/signals", post(create))
+            .route("/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/signals", post(create).get(list))
             .with_state(self.clone());
         Client::new(router, "default")
     }
@@ -92,6 +92,20 @@ impl ApiServer {
         inner.signals.insert((namespace.to_owned(), name), signal);
         Some((StatusCode::CREATED, json!({ "metadata": {} })))
     }
+}
+
+/// The Signal of the name that the field selector asks for.
+async fn list(
+    State(server): State<ApiServer>,
+    Path(namespace): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Json<Value> {
+    let query = query.unwrap();
+    let (_, name) = query.split_once("fieldSelector=metadata.name%3D").unwrap();
+    let name = name.split('&').next().unwrap().to_owned();
+    let found = server.0.lock().unwrap().signals.contains_key(&(namespace, name.clone()));
+    let items: Vec<Value> = found.then(|| json!({ "metadata": { "name": name } })).into_iter().collect();
+    Json(json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items }))
 }
 
 async fn create(
