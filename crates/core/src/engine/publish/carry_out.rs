@@ -231,10 +231,12 @@ impl Engine {
         if merges.is_empty() || !self.settings.rules.keep(Rule::EndAfterMerges) {
             return self.write_closed(id, run, reason, facts);
         }
-        Ok(Turn::Waits(Run { phase: RunPhase::AwaitMerges(merges, reason, Box::new(facts)), ..run }))
+        let Some(object) = self.store.get(id).cloned() else { return Ok(Turn::Again(run)) };
+        Ok(Turn::Waits(Run { phase: RunPhase::AwaitMerges(merges, reason, Box::new((facts, object))), ..run }))
     }
 
-    /// These merges are over, and the receipts of their Signals are owed: runs that waited for them go on.
+    /// These merges are over, and the receipts of their Signals are owed: runs that waited for them go on. Where the object has
+    /// changed meanwhile, or a list has begun, they decide again.
     pub(in crate::engine) fn merges_are_over(&mut self, over: impl Fn(&Task) -> bool) {
         let mut free = Vec::new();
         for (id, run) in &mut self.runs {
@@ -247,10 +249,11 @@ impl Engine {
         }
         for id in free {
             let Some(run) = self.runs.remove(&id) else { continue };
-            if let RunPhase::AwaitMerges(_, reason, facts) = run.phase.clone() {
-                let (retried, turned) = (run.retried, self.write_closed(id, run, reason, *facts));
-                self.turn(id, retried, turned);
-            }
+            let RunPhase::AwaitMerges(_, reason, decided) = run.phase.clone() else { continue };
+            let (retried, (facts, object)) = (run.retried, *decided);
+            let same = self.resync.is_listed() && self.store.get(id) == Some(&object);
+            let turned = if same { self.write_closed(id, run, reason, facts) } else { Ok(Turn::Again(run)) };
+            self.turn(id, retried, turned);
         }
     }
 

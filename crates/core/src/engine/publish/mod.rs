@@ -60,8 +60,9 @@ enum RunPhase {
     /// Nothing to write; the next look is due after this.
     AckUnchanged(Duration),
     Close(CloseReason),
-    /// Merges of the key that were under way when the storm was to end: their receipts are not owed yet.
-    AwaitMerges(BTreeSet<Task>, CloseReason, Box<StormMetadata>),
+    /// Merges of the key that were under way when the storm was to end: their receipts are not owed yet. With the final facts, and
+    /// the object that they were decided on.
+    AwaitMerges(BTreeSet<Task>, CloseReason, Box<(StormMetadata, Arc<Request>)>),
     /// The end is in the cluster, or there is nothing left: the ledger forgets the final facts.
     Settle,
     Forget,
