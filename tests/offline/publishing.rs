@@ -73,6 +73,19 @@ async fn one_stormkey_has_at_most_one_open_remediationrequest_whoever_races_to_c
     assert_eq!(press.writes(ApiWrite::Create, WriteResult::Done), 0, "it was not ours");
 }
 
+// Invariant 13: a create that came to nothing is counted, also where the object that has the name cannot be read.
+#[tokio::test(start_paused = true)]
+async fn a_create_that_is_refused_and_meets_nobody_counts_as_failed() {
+    let unread = vec![create().fails(409), get(storm()).fails(503)];
+    // A conflict is decided once more at once.
+    let gone = vec![create().fails(409), get(storm()), get(storm()), create().fails(409), get(storm())];
+    for (calls, failures) in [(unread, 1), (gone, 2)] {
+        let mut press = Press::with(&[1]).await;
+        assert_eq!(press.run(storm(), calls).await, Next::Failed);
+        assert_eq!(press.writes(ApiWrite::Create, WriteResult::Failed), failures);
+    }
+}
+
 // E1: the answer to a create may be lost although the object was made.
 #[tokio::test(start_paused = true)]
 async fn a_create_whose_answer_was_lost_is_not_made_twice() {

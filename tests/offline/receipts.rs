@@ -144,6 +144,16 @@ async fn a_receipt_of_a_signal_that_is_gone_ends_quietly(#[case] code: u16) {
     assert_eq!((office.wrote(WriteResult::Gone), office.wrote(WriteResult::Failed)), (1, 0));
 }
 
+// E4: its namespace went with it.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_in_a_namespace_that_is_gone_ends_quietly() {
+    let mut office = Office::new(&["a"]);
+    office.hand.engine.write_now(receipt("a"));
+    office.expect(vec![write("a").fails(404).about("namespaces")], LONG).await;
+    assert_eq!(office.hand.metrics.owed_receipts.get(), 0);
+    assert_eq!((office.wrote(WriteResult::Gone), office.wrote(WriteResult::Failed)), (1, 0));
+}
+
 // A13, E1, invariants 10 and 13: owed until it lands, so that the storm cannot close before.
 #[tokio::test(start_paused = true)]
 async fn a_failed_receipt_is_repeated_with_a_back_off_until_it_lands() {

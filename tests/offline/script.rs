@@ -69,6 +69,14 @@ impl Expected {
         self
     }
 
+    /// The failure is about an object of this kind.
+    pub fn about(mut self, kind: &str) -> Self {
+        if let Answer::Given(_, body) = &mut self.answer {
+            body["details"]["kind"] = json!(kind);
+        }
+        self
+    }
+
     pub fn gives(mut self, body: Value) -> Self {
         self.answer = Answer::Given(200, body);
         self
