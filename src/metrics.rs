@@ -39,6 +39,7 @@ pub struct Metrics {
     pub leading: Gauge,
     pub owed_receipts: Gauge,
     pub held_back_signals: Gauge,
+    pub refused_storms: Gauge,
     pub signals_lacking_labels: Counter,
     pub publish_seconds: Histogram,
     pub writes: Family<WriteLabels, Counter>,
@@ -74,17 +75,15 @@ impl Default for Metrics {
         let request_alerts = register!("request_alerts", "Alerts that they stand for");
         let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
         let held_back_signals = register!("held_back_signals", "Signals that wait for a storm that may not open yet");
+        let refused_storms = register!("refused_storms", "Storms whose RemediationRequest their namespace refuses");
         let signals_lacking_labels =
             register!("signals_lacking_labels", "Signals that lack a label by which their policy groups");
         let writes = register!("api_writes", "Writes to the API server");
         let watch_failures = register!("watch_failures", "Watches that failed and were started again");
         let relists = register!("relists", "Lists of all Signals, the most expensive thing that the operator does");
         let failures = register!("failures", "Runs of a loop that failed and are tried again");
-        registry.register(
-            "publish_seconds",
-            "From the first unpublished change of a storm to its publication",
-            publish_seconds.clone(),
-        );
+        let help = "From the first unpublished change of a storm to its publication";
+        registry.register("publish_seconds", help, publish_seconds.clone());
         let ledger = LedgerMetrics::register(&mut registry);
         let gateway = GatewayMetrics::register(&mut registry);
         let metrics = Self {
@@ -100,6 +99,7 @@ impl Default for Metrics {
             leading,
             owed_receipts,
             held_back_signals,
+            refused_storms,
             signals_lacking_labels,
             publish_seconds,
             writes,

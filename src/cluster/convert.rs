@@ -44,6 +44,12 @@ pub fn request_of(object: &RemediationRequest) -> Option<Request> {
     })
 }
 
+/// The same, unless somebody has deleted it: a deletion counts from its `deletionTimestamp`, whoever's finalizer still holds the object.
+/// What would be counted into it would go with it.
+pub fn live_request_of(object: &RemediationRequest) -> Option<Request> {
+    request_of(object).filter(|_| object.metadata.deletion_timestamp.is_none())
+}
+
 fn shown(object: &RemediationRequest) -> Option<Shown> {
     let storm = object.status.as_ref()?.storm.as_ref()?;
     let end = || End { at: storm.closed_at.as_ref().map(|time| time.0), reason: storm.close_reason };

@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply, NewRequest, StatusApply};
 
 pub(crate) use convert::readable;
-pub use convert::request_of;
+pub use convert::{live_request_of, request_of};
 
 use crate::api::{FIELD_MANAGER, RemediationRequest, from_storm_metadata};
 use crate::metrics::{ApiWrite, Metrics, WriteResult};
@@ -56,11 +56,11 @@ impl Cluster {
         let what = || format!("list RemediationRequests of {pattern:?} in {namespace}");
         let api: Api<Guarded<RemediationRequest>> = Api::namespaced(self.client.clone(), namespace);
         let found = call(what, api.list(&params)).await?.items;
-        Ok(ApiReply::Found(found.into_iter().filter_map(readable).filter_map(|rr| request_of(&rr)).collect()))
+        Ok(ApiReply::Found(found.into_iter().filter_map(readable).filter_map(|rr| live_request_of(&rr)).collect()))
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<stormfold_core::request::Request>, ApiError> {
-        Ok(self.read(namespace, name).await?.as_ref().and_then(request_of))
+        Ok(self.read(namespace, name).await?.as_ref().and_then(live_request_of))
     }
 
     /// Creates the object, or gives the one that has its name: the name is the lock.
@@ -76,7 +76,7 @@ impl Cluster {
                 Ok(request_of(&created).map_or(ApiReply::NameTaken(name), ApiReply::Created))
             }
             Err(error) if error.code() == Some(409) => match self.read(&namespace, &name).await {
-                Ok(Some(existing)) => Ok(request_of(&existing).map_or(ApiReply::NameTaken(name), ApiReply::Existed)),
+                Ok(Some(existing)) => Ok(existed(name, &existing)),
                 Ok(None) => Err(error),
                 Err(error) => Err(error),
             },
@@ -101,9 +101,13 @@ impl Cluster {
         let written = call(what, self.api(namespace).patch_status(name, &params, &body)).await;
         let write = if apply.ending.is_some() { ApiWrite::Close } else { ApiWrite::Status };
         let missing = || ApiError::Unreadable { what: what() };
-        let result = written.and_then(|written| request_of(&written).ok_or_else(missing));
-        self.count(write, result.as_ref().err());
-        result.map(ApiReply::Applied)
+        let reply = written.and_then(|written| match request_of(&written) {
+            Some(_) if written.metadata.deletion_timestamp.is_some() => Ok(ApiReply::Deleting),
+            Some(written) => Ok(ApiReply::Applied(written)),
+            None => Err(missing()),
+        });
+        self.count(write, reply.as_ref().err());
+        reply
     }
 
     fn count(&self, write: ApiWrite, error: Option<&ApiError>) {
@@ -123,12 +127,22 @@ impl Cluster {
     }
 }
 
+/// What has the name that was to be created.
+fn existed(name: String, existing: &RemediationRequest) -> ApiReply {
+    match request_of(existing) {
+        None => ApiReply::NameTaken(name),
+        Some(_) if existing.metadata.deletion_timestamp.is_some() => ApiReply::Deleting,
+        Some(existing) => ApiReply::Existed(existing),
+    }
+}
+
 /// Without its namespace nothing can be created, and what was there is gone as any other object that is deleted.
 fn fault(error: &ApiError, creates: bool) -> ApiFault {
     let kind = match error.code() {
         _ if creates && error.namespace_is_gone() => ApiFaultKind::NamespaceGone,
         Some(404) => ApiFaultKind::NotFound,
         Some(409) => ApiFaultKind::Conflict,
+        _ if error.is_refused_by_namespace() => ApiFaultKind::Refused,
         _ => ApiFaultKind::Other,
     };
     ApiFault { kind, disposition: error.disposition(), message: error.to_string() }

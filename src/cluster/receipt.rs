@@ -10,7 +10,7 @@ use stormfold_core::engine::receipts::{MAX_MESSAGE, Receipt, Verdict};
 
 use crate::api::{
     ACCEPTED, FIELD_MANAGER, GROUPED, OccurrenceSummary, REASON_COOLING_DOWN, REASON_LABELS_MISSING, REASON_MERGED,
-    REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, Signal, SignalStatus, condition,
+    REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, Signal, SignalStatus, condition,
 };
 use crate::runtime::error::{ApiError, call};
 use crate::storm::holding::HeldBack;
@@ -23,8 +23,8 @@ pub(super) async fn write(client: &Client, receipt: &Receipt, now: Timestamp) ->
     let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(client.clone(), namespace);
     // The UID makes the API server refuse (409) an object of the same name that came after this one.
     let mut body = json!({ "metadata": { "uid": uid }, "status": status(receipt, now) });
-    if let Verdict::HeldBack(_, version) = &receipt.verdict {
-        body["metadata"]["resourceVersion"] = json!(version);
+    if receipt.verdict.is_pending() {
+        body["metadata"]["resourceVersion"] = json!(receipt.version);
     }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let what = || format!("write the receipt of Signal {namespace}/{name}");
@@ -37,10 +37,11 @@ pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
         Verdict::Merged => ("True", REASON_MERGED),
         Verdict::PartlyRejected(_) => ("True", REASON_PARTLY_REJECTED),
         Verdict::Rejected(rejection) => ("False", rejection.reason),
-        Verdict::HeldBack(HeldBack::Suspended(_), _) => ("Unknown", REASON_POLICY_SUSPENDED),
-        Verdict::HeldBack(HeldBack::CoolingDown(..), _) => ("Unknown", REASON_COOLING_DOWN),
+        Verdict::HeldBack(HeldBack::Suspended(_)) => ("Unknown", REASON_POLICY_SUSPENDED),
+        Verdict::HeldBack(HeldBack::CoolingDown(..)) => ("Unknown", REASON_COOLING_DOWN),
+        Verdict::RequestRefused(_) => ("Unknown", REASON_REQUEST_REFUSED),
     };
-    let waits = status == "Unknown";
+    let waits = receipt.verdict.is_pending();
     let accepted = Condition { status: status.to_owned(), ..condition(ACCEPTED, true, reason, receipt.message(), now) };
     let lacks = |labels: &[String]| {
         let message = format!("its policy groups by labels that it lacks: {}", labels.join(", "));

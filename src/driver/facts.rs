@@ -81,6 +81,7 @@ impl Reporter {
             Fact::Counted(counted) => self.counted(counted),
             Fact::Matched(policy) => self.policies.matched(&policy, now),
             Fact::Rejected(signal, rejection) => self.rejected(&signal, &rejection),
+            Fact::RefusedStorms(storms) => drop(self.metrics.refused_storms.set(count(storms))),
             Fact::HeldBack(signals) => drop(self.metrics.held_back_signals.set(count(signals))),
             Fact::Owed(receipts) => drop(self.metrics.owed_receipts.set(count(receipts))),
             Fact::Totals(totals) => self.totals(totals),
@@ -123,6 +124,12 @@ impl Reporter {
             Fact::Dropped(storm, reason) => {
                 tracing::warn!(%storm, ?reason, "the ledger's storm lost its place in the cluster: its Signals are read again");
             }
+            Fact::RequestRefused(storm, signal, why) => {
+                tracing::warn!(%storm, error = why, "the RemediationRequest is refused, and tried again");
+                if let Some(signal) = signal {
+                    self.events.tell(signal_reference(&signal), EventType::Warning, "RequestRefused", "Publish", &why);
+                }
+            }
             Fact::NamespaceGone(storm) => {
                 tracing::info!(%storm, "the namespace is being deleted, and the storm with it");
             }
@@ -153,15 +160,7 @@ impl Reporter {
         self.metrics.occurrences_received.inc_by(occurrences);
         let rejected = OccurrenceLabels { result: OccurrenceResult::Rejected };
         self.metrics.occurrences.get_or_create(&rejected).inc_by(occurrences);
-        let about = ObjectReference {
-            api_version: Some(Signal::api_version(&()).into_owned()),
-            kind: Some(Signal::kind(&()).into_owned()),
-            namespace: Some(signal.namespace.clone()),
-            name: Some(signal.name.clone()),
-            uid: Some(signal.uid.clone()),
-            ..ObjectReference::default()
-        };
-        self.events.tell(about, EventType::Warning, "SignalRejected", "Intake", message);
+        self.events.tell(signal_reference(signal), EventType::Warning, "SignalRejected", "Intake", message);
     }
 
     fn totals(&self, totals: Totals) {
@@ -224,4 +223,15 @@ impl Reporter {
 
 fn name(object: &Request) -> ObjectName {
     ObjectName { namespace: object.namespace.clone(), name: object.name.clone() }
+}
+
+fn signal_reference(signal: &SignalRef) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(Signal::api_version(&()).into_owned()),
+        kind: Some(Signal::kind(&()).into_owned()),
+        namespace: Some(signal.namespace.clone()),
+        name: Some(signal.name.clone()),
+        uid: Some(signal.uid.clone()),
+        ..ObjectReference::default()
+    }
 }

@@ -22,7 +22,7 @@ pub enum ApiError {
         limit: Duration,
     },
     /// An answer, or no connection.
-    #[error("{what}: {cause}")]
+    #[error("{what}: {}", words(cause))]
     Kube {
         /// What was tried, on what.
         what: String,
@@ -35,6 +35,14 @@ pub enum ApiError {
         /// What was tried, on what.
         what: String,
     },
+}
+
+/// The API server's own words and its code; kube shows the whole answer as a debug text.
+fn words(cause: &kube::Error) -> String {
+    match cause {
+        kube::Error::Api(status) if !status.message.is_empty() => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
+    }
 }
 
 /// Runs one API call within [`CALL_TIMEOUT`]. `what` says what is tried, on what: it begins the error's message.
@@ -81,6 +89,23 @@ impl ApiError {
                         || (status.code == 403
                             && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating"))
                 }
+                _ => false,
+            },
+            Self::Timeout { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether the object's namespace refuses it: its quota, or an admission policy. A right that the operator lacks is not that: the
+    /// API server says then that the user cannot do it.
+    pub fn is_refused_by_namespace(&self) -> bool {
+        match self {
+            Self::Kube { cause, .. } => match cause.as_ref() {
+                kube::Error::Api(status) if status.message.contains("field not declared in schema") => false,
+                kube::Error::Api(status) => match status.code {
+                    403 => !status.message.contains(" cannot "),
+                    400 | 422 => true,
+                    _ => false,
+                },
                 _ => false,
             },
             Self::Timeout { .. } | Self::Unreadable { .. } => false,

@@ -19,9 +19,13 @@ pub async fn watch_requests(client: Client, watch: Watch, inbox: Inbox, stop: Ca
     while let Some(Some((part, event))) = stop.run_until_cancelled(events.next()).await {
         let event = match event {
             Event::Init => Some(RequestEvent::ListBegins(part)),
-            Event::InitApply(object) => ours(object).map(|object| RequestEvent::Listed(part, object)),
+            Event::InitApply(object) => {
+                ours(object).filter(|(_, deleting)| !deleting).map(|(object, _)| RequestEvent::Listed(part, object))
+            }
             Event::InitDone => Some(RequestEvent::ListEnds(part)),
-            Event::Apply(object) => ours(object).map(RequestEvent::Changed),
+            Event::Apply(object) => ours(object).map(|(object, deleting)| {
+                if deleting { RequestEvent::Deleted(object.id) } else { RequestEvent::Changed(object) }
+            }),
             Event::Delete(Guarded(object)) => {
                 object.ok().as_ref().and_then(request_of).map(|object| RequestEvent::Deleted(object.id))
             }
@@ -32,7 +36,8 @@ pub async fn watch_requests(client: Client, watch: Watch, inbox: Inbox, stop: Ca
     }
 }
 
-fn ours(object: Guarded<RemediationRequest>) -> Option<Request> {
+/// A RemediationRequest of ours, and whether somebody has deleted it while a finalizer holds it.
+fn ours(object: Guarded<RemediationRequest>) -> Option<(Request, bool)> {
     let object = readable(object)?;
     let request = request_of(&object);
     if request.is_none() {
@@ -42,5 +47,6 @@ fn ours(object: Guarded<RemediationRequest>) -> Option<Request> {
             "name, spec.stormKey, spec.pattern and spec.epoch of a RemediationRequest contradict each other: it is ignored"
         );
     }
-    request
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    request.map(|request| (request, deleting))
 }

@@ -50,6 +50,7 @@ mod restart;
 mod rights;
 mod running;
 mod signals;
+mod tenants;
 mod wait;
 mod webhook;
 mod world;

@@ -188,8 +188,9 @@ impl Hand {
 
     fn call(&mut self, id: CallId, call: Call) {
         match (call, &self.slips) {
-            (Call::Api(ApiCall::WriteReceipt(..)), Some(slips)) => {
-                slips.asked.fetch_add(1, Ordering::Relaxed);
+            (Call::Api(ApiCall::WriteReceipt(receipt, _)), Some(slips)) => {
+                // What a Signal is told while it waits is no receipt.
+                slips.asked.fetch_add(usize::from(!receipt.verdict.is_pending()), Ordering::Relaxed);
                 self.unanswered.push(id);
             }
             (Call::Api(call), _) => {

@@ -109,6 +109,8 @@ pub fn receipt(signal: SignalRef, storm: String) -> Receipt {
         rejected: 0,
         verdict: Verdict::Merged,
         missing_labels: Vec::new(),
+        version: None,
+        pending: None,
     }
 }
 

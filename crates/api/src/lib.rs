@@ -15,7 +15,7 @@ mod storm_policy;
 pub use conditions::{
     ACCEPTED, CLOSED, GROUPED, HELD_BACK_REASONS, REASON_BELOW_THRESHOLD, REASON_COMPILED, REASON_COOLING_DOWN,
     REASON_INVALID, REASON_LABELS_MISSING, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED,
-    REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
+    REASON_REQUEST_REFUSED, REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
 };
 pub use conversions::{from_storm_metadata, opening_of, storm_status, to_storm_metadata};
 pub use remediation_request::{

@@ -107,6 +107,8 @@ pub enum ApiReply {
     Created(Request),
     /// An object of this storm had been created before.
     Existed(Request),
+    /// The object is there, and somebody has deleted it: a finalizer holds it. It counts as gone.
+    Deleting,
     /// The name belongs to an object of another storm.
     NameTaken(String),
     /// The status was applied; the object as it is now.
@@ -136,6 +138,8 @@ pub enum ApiFaultKind {
     Conflict,
     /// The object's namespace is gone or being deleted.
     NamespaceGone,
+    /// Refused for a reason of the object's namespace: a quota, an admission policy. It concerns nobody else.
+    Refused,
     /// Anything else.
     Other,
 }

@@ -152,6 +152,10 @@ pub enum Fact {
     Rejected(SignalRef, Rejection),
     /// A Signal without a receipt matched this policy.
     Matched(String),
+    /// The API server refuses the RemediationRequest of a storm for a reason of its namespace, in these words. One of its Signals.
+    RequestRefused(ObjectName, Option<Arc<SignalRef>>, String),
+    /// So many storms are refused like that.
+    RefusedStorms(usize),
     /// So many Signals are held back.
     HeldBack(usize),
     /// So many receipts are owed.

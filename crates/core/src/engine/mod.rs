@@ -78,6 +78,8 @@ pub struct Engine {
     receipts: Receipts,
     queue: StormQueue,
     runs: BTreeMap<StormId, Run>,
+    /// Storms whose RemediationRequest the API server refuses for a reason of their namespace.
+    refused: BTreeSet<StormId>,
     resync: Resync,
     ingest: Ingest,
     /// What the facts said last.
@@ -89,6 +91,7 @@ pub struct Engine {
 struct Reported {
     owed: usize,
     held_back: usize,
+    refused: usize,
     totals: store::Totals,
 }
 
@@ -124,6 +127,7 @@ impl Engine {
             receipts: Receipts::default(),
             queue: StormQueue::default(),
             runs: BTreeMap::new(),
+            refused: BTreeSet::new(),
             resync: Resync::default(),
             ingest: Ingest::default(),
             reported: Reported::default(),
@@ -269,6 +273,10 @@ impl Engine {
         }
         if std::mem::replace(&mut self.reported.held_back, held_back) != held_back {
             self.fact(Fact::HeldBack(held_back));
+        }
+        let refused = self.refused.len();
+        if std::mem::replace(&mut self.reported.refused, refused) != refused {
+            self.fact(Fact::RefusedStorms(refused));
         }
         if std::mem::replace(&mut self.reported.totals, totals) != totals {
             self.fact(Fact::Totals(totals));

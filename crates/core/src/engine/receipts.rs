@@ -32,6 +32,10 @@ pub struct Receipt {
     pub verdict: Verdict,
     /// Labels by which its policy groups and which it lacks.
     pub missing_labels: Vec<String>,
+    /// The version of the Signal that was read.
+    pub version: Option<String>,
+    /// What its condition `Accepted` says while it waits.
+    pub pending: Option<String>,
 }
 
 /// How intake ended.
@@ -43,9 +47,18 @@ pub enum Verdict {
     PartlyRejected(String),
     /// None of it is in.
     Rejected(Rejection),
-    /// It waits for a storm that may not open yet. This is no receipt, and is written only onto this version of the Signal, so that
-    /// it never comes after one.
-    HeldBack(HeldBack, Option<String>),
+    /// It waits for a storm that may not open yet.
+    HeldBack(HeldBack),
+    /// It is merged, and the API server refuses the RemediationRequest of its storm; in these words.
+    RequestRefused(String),
+}
+
+impl Verdict {
+    /// Whether this is no receipt: the Signal waits. It is written only onto the version of the Signal that was read, so that it never
+    /// comes after a receipt.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::HeldBack(_) | Self::RequestRefused(_))
+    }
 }
 
 impl Receipt {
@@ -60,6 +73,8 @@ impl Receipt {
             rejected: count(refused.count),
             verdict: refused.first.clone().map_or(Verdict::Merged, Verdict::PartlyRejected),
             missing_labels: observation.missing_labels.clone(),
+            version: observation.resource_version.clone(),
+            pending: observation.pending_message.clone(),
         }
     }
 
@@ -74,6 +89,8 @@ impl Receipt {
             rejected: count,
             verdict: Verdict::Rejected(rejection),
             missing_labels: Vec::new(),
+            version: None,
+            pending: None,
         }
     }
 
@@ -87,10 +104,14 @@ impl Receipt {
                 cut(&message, MAX_MESSAGE).to_owned()
             }
             Verdict::Rejected(rejection) => cut(&rejection.message, MAX_MESSAGE).to_owned(),
-            Verdict::HeldBack(HeldBack::Suspended(policy), _) => {
+            Verdict::RequestRefused(why) => {
+                let message = format!("the RemediationRequest of its storm is refused, and tried again: {why}");
+                cut(&message, MAX_MESSAGE).to_owned()
+            }
+            Verdict::HeldBack(HeldBack::Suspended(policy)) => {
                 format!("StormPolicy {policy} is suspended: no storm opens under it, and this Signal waits")
             }
-            Verdict::HeldBack(HeldBack::CoolingDown(before, until), _) => format!(
+            Verdict::HeldBack(HeldBack::CoolingDown(before, until)) => format!(
                 "no storm opens before {until}: {} ended as {:?}; the annotation {ACKNOWLEDGED}=true on it ends the wait",
                 before.name, before.outcome
             ),

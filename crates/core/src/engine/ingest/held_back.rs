@@ -90,7 +90,7 @@ impl Engine {
     pub(super) fn hold_back(&mut self, part: usize, key: StormKey, why: HeldBack, observations: Vec<Observation>) {
         for observation in &observations {
             let mut told = Receipt::of(observation, None, 0);
-            told.verdict = Verdict::HeldBack(why.clone(), observation.resource_version.clone());
+            told.verdict = Verdict::HeldBack(why.clone());
             if observation.pending_message.as_ref() != Some(&told.message()) {
                 self.receipts.write_now(told);
             }

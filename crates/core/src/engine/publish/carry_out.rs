@@ -145,6 +145,8 @@ impl Engine {
                 Ok(Turn::Again(run))
             }
             Ok(ApiReply::Existed(existing)) => Err(PublishError::NameTaken(existing.name)),
+            // It was there: for the ledger it was published, and a missing object means deleted by hand.
+            Ok(ApiReply::Deleting) => self.ledger_then(id, run, RunPhase::MarkGone, LedgerCall::MarkPublished(id)),
             Ok(ApiReply::NameTaken(name)) => Err(PublishError::NameTaken(name)),
             Err(fault) if fault.kind == ApiFaultKind::NamespaceGone => {
                 self.tell(id, Fact::NamespaceGone);
@@ -294,6 +296,7 @@ impl Engine {
             self.receipts.release(id);
         }
         self.openings.remove(id);
+        self.refused.remove(&id);
         self.resync.forget(id);
         Turn::End(run, Next::Done)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{ApiFault, Task};
+use super::call::{ApiFault, ApiFaultKind, Task};
 use crate::disposition::Disposition;
 use crate::ledger::{LedgerError, Snapshot};
 use crate::request::Request;
@@ -111,6 +111,15 @@ enum PublishError {
 }
 
 impl PublishError {
+    /// Whether it is about the namespace of the storm, and concerns nobody else.
+    fn is_of_namespace(&self) -> bool {
+        match self {
+            Self::Api(fault) => fault.kind == ApiFaultKind::Refused,
+            Self::NameTaken(_) => true,
+            Self::Ledger(_) | Self::OpeningUnknown | Self::Endless | Self::Unexpected => false,
+        }
+    }
+
     fn disposition(&self) -> Disposition {
         match self {
             Self::Ledger(error) => error.disposition(),

@@ -167,17 +167,34 @@ impl Engine {
             Next::After(delay) if run.wrote => Next::Published(delay, self.policy(id).publish_interval),
             next => next,
         };
+        self.refused.remove(&id);
         self.effect(Effect::Gate(GateId::Publish(id), None));
         self.leave(id, next);
     }
 
     fn run_fails(&mut self, id: StormId, error: &PublishError) {
         let (part, disposition, object) = (Part::Publish, error.disposition(), self.name_of(id));
-        self.effect(Effect::Gate(GateId::Publish(id), Some(format!("storms wait: {error}"))));
+        // A quota or an admission policy is one tenant's trouble: readiness is for what concerns everybody (invariant 21).
+        let reason = if error.is_of_namespace() {
+            self.storm_is_refused(id, &error.to_string());
+            None
+        } else {
+            Some(format!("storms wait: {error}"))
+        };
+        self.effect(Effect::Gate(GateId::Publish(id), reason));
         self.fact(Fact::Failed { part, disposition, object, message: error.to_string() });
         // An outage of the ledger is everybody's, and is over for everybody at once: no storm waits longer for having failed often.
         let next = if matches!(error, PublishError::Ledger(_)) { Next::After(LEDGER_RETRY) } else { Next::Failed };
         self.leave(id, next);
+    }
+
+    /// Tells those whom it concerns: an Event, and the Signals of the storm.
+    fn storm_is_refused(&mut self, id: StormId, why: &str) {
+        self.refused.insert(id);
+        let signal = self.receipts.tell_refused(id, why);
+        if let Some(object) = self.name_of(id).filter(|_| signal.is_some()) {
+            self.fact(Fact::RequestRefused(object, signal, why.to_owned()));
+        }
     }
 
     fn leave(&mut self, id: StormId, next: Next) {
@@ -191,9 +208,13 @@ impl Engine {
         self.fact(Fact::RunEnded(id, next));
     }
 
-    /// A name that is taken, or an object that is gone, where an object was to be written.
+    /// An object that is gone, or going, where facts were to be written.
     pub(super) fn is_gone(reply: &Result<ApiReply, super::ApiFault>) -> bool {
-        matches!(reply, Err(fault) if fault.kind == ApiFaultKind::NotFound)
+        match reply {
+            Ok(ApiReply::Deleting) => true,
+            Ok(_) => false,
+            Err(fault) => fault.kind == ApiFaultKind::NotFound,
+        }
     }
 }
 

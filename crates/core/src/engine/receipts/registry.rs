@@ -87,6 +87,26 @@ impl Receipts {
         self.urgent.append(&mut urgent);
     }
 
+    /// What the Signals of a storm are told whose RemediationRequest is refused: those that were not told just that. The first of them.
+    pub(crate) fn tell_refused(&mut self, id: StormId, why: &str) -> Option<Arc<SignalRef>> {
+        let owed = self.storms.get_mut(&id)?;
+        let verdict = Verdict::RequestRefused(why.to_owned());
+        let mut told = Vec::new();
+        for receipt in owed.merged.iter_mut().chain(&mut owed.claimed) {
+            let notice = Receipt { storm: None, verdict: verdict.clone(), ..receipt.clone() };
+            let message = Some(notice.message());
+            if receipt.pending != message {
+                receipt.pending = message;
+                told.push(notice);
+            }
+        }
+        let first = told.first().map(|notice| notice.signal.clone());
+        for notice in told {
+            self.write_now(notice);
+        }
+        first
+    }
+
     /// The storm is gone: its Signals come again, or count as handled. True when there were some that may not be written.
     pub(crate) fn abandon(&mut self, id: StormId) -> bool {
         let Some(owed) = self.storms.get_mut(&id) else { return false };
