@@ -56,7 +56,7 @@ test-offline: nextest redis promtool ## Run the tests that need no API server
 	cargo nextest run -E 'not (binary(cluster) or binary(e2e))'
 
 search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
-	cargo nextest run --cargo-profile histories --profile histories --test offline --run-ignored only -E 'test(/^protocol/)'
+	cargo nextest run --cargo-profile histories --profile histories -p stormfold-core --test protocol --run-ignored only
 
 histories: nextest redis ## Play HISTORIES=100000 random histories of each kind against both ledgers
 	STORMFOLD_HISTORIES=$(HISTORIES) cargo nextest run --cargo-profile histories --profile histories --test offline -E 'test(/^ledger::(contract|histories)/)'

@@ -1,0 +1,115 @@
+//! The API server: its RemediationRequests, and the receipts of Signals. Each call is one step.
+
+use std::sync::Arc;
+
+use stormfold_core::disposition::Disposition;
+use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply};
+use stormfold_core::storm::decide::CloseReason;
+
+use super::case::{Case, LedgerRule};
+use super::redis::Epoch;
+use super::values::{alerts, epoch_named, epoch_of, request, signal_of};
+use super::world::{Object, Receipt, Sig, World};
+
+/// A call, as far as it goes here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    Find,
+    Get(Epoch),
+    Create(Epoch),
+    /// Made from the object of this version.
+    Apply {
+        epoch: Epoch,
+        revision: u8,
+        finished: bool,
+        alerts: u8,
+        ending: Option<CloseReason>,
+    },
+    WriteReceipt(Sig, Receipt),
+}
+
+pub type ApiResult = Result<ApiReply, ApiFault>;
+
+impl Api {
+    pub fn of(call: &ApiCall) -> Self {
+        match call {
+            ApiCall::Find { .. } => Self::Find,
+            ApiCall::Get { name, .. } => Self::Get(epoch_named(name)),
+            ApiCall::Create(new) => Self::Create(epoch_of(new.id.epoch)),
+            ApiCall::Apply(apply) => Self::Apply {
+                epoch: epoch_of(apply.object.id.epoch),
+                revision: u8::try_from(apply.object.revision()).unwrap(),
+                finished: apply.object.outcome().is_some(),
+                alerts: alerts(&apply.facts),
+                ending: apply.ending,
+            },
+            ApiCall::WriteReceipt(receipt, _) => {
+                Self::WriteReceipt(signal_of(&receipt.signal), receipt.storm.as_deref().map(epoch_named))
+            }
+        }
+    }
+
+    /// Whether it leaves something: one that does not need not come late.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Find | Self::Get(_))
+    }
+}
+
+/// No answer in time.
+pub fn no_answer() -> ApiFault {
+    fault(ApiFaultKind::Other, Disposition::Transient)
+}
+
+fn fault(kind: ApiFaultKind, disposition: Disposition) -> ApiFault {
+    ApiFault { kind, disposition, message: String::new() }
+}
+
+impl World {
+    /// One atomic step of the API server.
+    pub fn exec_api(&mut self, api: &Api, case: &Case) -> ApiResult {
+        match *api {
+            Api::Find => {
+                Ok(ApiReply::Found(self.objects.iter().map(|(epoch, object)| request(*epoch, *object)).collect()))
+            }
+            Api::Get(epoch) => Ok(ApiReply::Object(self.objects.get(&epoch).map(|object| request(epoch, *object)))),
+            Api::Create(epoch) => match self.objects.get(&epoch) {
+                Some(object) => Ok(ApiReply::Existed(request(epoch, *object))),
+                None => Ok(ApiReply::Created(request(epoch, self.write(epoch, Object::default())))),
+            },
+            Api::Apply { epoch, revision, finished, alerts, ending } => {
+                let Some(now) = self.objects.get(&epoch).copied() else {
+                    return Err(fault(ApiFaultKind::NotFound, Disposition::Terminal));
+                };
+                let same = (now.revision, now.finished) == (revision, finished);
+                if !same && !case.breaks(LedgerRule::ApplyWithoutVersion) {
+                    return Err(fault(ApiFaultKind::Conflict, Disposition::Conflict));
+                }
+                if now.closed.is_some() {
+                    self.violated = Some("a closed RemediationRequest was written (invariant 4)");
+                }
+                if now.shown > Some(alerts) {
+                    self.violated = Some("a published count went down (invariant 3)");
+                }
+                let object = Object { revision: revision + 1, shown: Some(alerts), closed: ending, ..now };
+                Ok(ApiReply::Applied(request(epoch, self.write(epoch, object))))
+            }
+            Api::WriteReceipt(signal, receipt) => {
+                Arc::make_mut(&mut self.signals).insert(signal, Some(receipt));
+                Ok(ApiReply::Written)
+            }
+        }
+    }
+
+    /// Writes an object; every replica that is up will hear of it.
+    pub fn write(&mut self, epoch: Epoch, object: Object) -> Object {
+        Arc::make_mut(&mut self.objects).insert(epoch, object);
+        for r in 0..self.replicas.len() {
+            if self.replica(r).is_up() {
+                self.change(r, |replica| {
+                    replica.unheard.insert(epoch);
+                });
+            }
+        }
+        object
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a call to the ledger is: its next command, and what it has learnt by then.
+
+use stormfold_core::ledger::{Closing, LedgerReply};
+use stormfold_core::storm::decide::{CloseReason, LedgerView};
+
+use super::case::{Case, LedgerRule};
+use super::ledger::Ledger;
+use super::redis::{Cmd, Epoch, Life, Uids};
+
+/// What a call does next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// `Connection::begin`: no command, but which server is there.
+    Connect,
+    Incarnation {
+        another: bool,
+    },
+    Merge(Merging, At),
+    Open(Epoch),
+    OpenLook(Epoch),
+    OpenLookClosed(Epoch),
+    Hold(Vec<(Option<Epoch>, Uids)>),
+    HoldExpires(Vec<(Option<Epoch>, Uids)>),
+    HoldLast(Vec<(Option<Epoch>, Uids)>),
+    Dirty,
+    SweepLook(Vec<(Life, Epoch)>, Vec<Epoch>),
+    Sweep(Vec<(Life, Epoch)>, Vec<Epoch>, Epoch),
+    /// `read_storm`, from its second read on after this `begin`.
+    SnapshotOpen(Epoch),
+    SnapshotPage(Epoch, u64, Option<Epoch>),
+    SnapshotStage(Epoch, u64),
+    SnapshotStrays(Epoch, LedgerView),
+    Published(Epoch),
+    /// With a snapshot that was read after this `begin`.
+    Ack(Epoch, u64, Box<str>, u8),
+    Close(Epoch, u64, Box<str>, Option<u8>, CloseReason),
+    DropFacts(Epoch),
+    SettleStrays(Epoch),
+    Counter(Epoch),
+    Drop(Epoch, u8),
+}
+
+/// A batch that is being merged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Merging {
+    /// The occurrences of each Signal.
+    pub signals: Vec<Uids>,
+    /// What `look` said was closed last; what `meet` said is held, and was closed last.
+    pub closed: Option<Epoch>,
+    pub held: Uids,
+    pub last: Option<Epoch>,
+}
+
+/// Where a merge is: its next command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum At {
+    LookOpen,
+    LookClosed(Option<Epoch>),
+    Meet,
+    Add(Piece),
+    Mark(Piece),
+    Registers(Piece),
+    End(Piece),
+    Stray(Epoch),
+}
+
+/// `Piece`: its storm, and what it leaves there beside the occurrences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Piece {
+    pub epoch: Epoch,
+    pub marks: bool,
+    pub registers: bool,
+}
+
+/// What follows an answer.
+pub enum Progress {
+    Next(Op),
+    Done(LedgerReply),
+    /// The incarnation is not there any more.
+    Wiped,
+}
+
+impl Op {
+    /// The command, and under the names of which incarnation it is sent by a call that began under this one.
+    pub fn cmd(&self, life: Life) -> (Life, Cmd) {
+        let cmd = match *self {
+            Self::Connect => panic!("this is not a command"),
+            Self::Incarnation { .. } => Cmd::Incarnation,
+            Self::Merge(ref merging, at) => merging.cmd(at),
+            Self::Open(epoch) => Cmd::Open(epoch),
+            Self::OpenLook(_) | Self::SnapshotOpen(_) => Cmd::OpenEpoch,
+            Self::OpenLookClosed(_) => Cmd::LookClosed,
+            Self::Hold(ref holdings) => Cmd::Hold(holdings[0].1),
+            Self::HoldExpires(_) => Cmd::HoldExpires,
+            Self::HoldLast(ref holdings) => Cmd::HoldLast(holdings[0].0.unwrap_or_default()),
+            Self::Dirty => Cmd::Dirty,
+            // The names are those of the mark.
+            Self::SweepLook(ref marks, _) => return (marks[0].0, Cmd::OpenEpoch),
+            Self::Sweep(ref marks, _, epoch) => {
+                return (marks[0].0, Cmd::Remove { storm: marks[0].1, epoch, counter: None });
+            }
+            Self::SnapshotPage(epoch, ..) => Cmd::Page(epoch),
+            Self::SnapshotStage(epoch, _) => Cmd::Stage(epoch),
+            Self::SnapshotStrays(epoch, _) | Self::SettleStrays(epoch) => {
+                Cmd::Remove { storm: epoch, epoch, counter: None }
+            }
+            Self::Published(epoch) => Cmd::Published(epoch),
+            Self::Ack(epoch, _, ref mark, alerts) => Cmd::Ack(epoch, mark.clone(), alerts),
+            Self::Close(epoch, _, ref mark, facts, reason) => Cmd::Close(epoch, mark.clone(), facts, reason),
+            Self::DropFacts(epoch) => Cmd::DropFacts(epoch),
+            Self::Counter(_) => Cmd::Counter,
+            Self::Drop(epoch, counter) => Cmd::Remove { storm: epoch, epoch, counter: Some(counter) },
+        };
+        (life, cmd)
+    }
+
+    /// It acts on what was read before another `begin`: nothing is sent.
+    pub fn is_outdated(&self, ledger: &Ledger, case: &Case) -> bool {
+        match self {
+            Self::Ack(_, begun, ..) => *begun != ledger.begun,
+            Self::Close(_, begun, ..) => *begun != ledger.begun && !case.breaks(LedgerRule::OldSnapshots),
+            _ => false,
+        }
+    }
+
+    /// What is answered then.
+    pub fn outdated(&self) -> LedgerReply {
+        if matches!(self, Self::Close(..)) { LedgerReply::Closing(Closing::Changed) } else { LedgerReply::Done }
+    }
+
+    /// Whether it runs together with what came before it, unless commands are searched one by one.
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Merge(merging, At::End(_)) => merging.fresh() != 0,
+            Self::Merge(_, at) => !matches!(at, At::LookOpen | At::Meet | At::Add(_) | At::Stray(_)),
+            Self::Hold(_) | Self::Connect | Self::Open(_) | Self::Dirty => false,
+            Self::SnapshotOpen(_) | Self::Published(_) | Self::Ack(..) | Self::Close(..) => false,
+            Self::DropFacts(_) | Self::Counter(_) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Merging {
+    /// What no closed storm holds.
+    pub fn fresh(&self) -> Uids {
+        self.signals.iter().fold(0, |all, uids| all | uids) & !self.held
+    }
+
+    fn cmd(&self, at: At) -> Cmd {
+        match at {
+            At::LookOpen | At::End(_) => Cmd::OpenEpoch,
+            At::LookClosed(_) => Cmd::LookClosed,
+            At::Meet => Cmd::Meet(self.signals.iter().fold(0, |all, uids| all | uids)),
+            At::Add(piece) => Cmd::Add(piece.epoch, self.fresh()),
+            At::Mark(piece) => Cmd::MarkDirty(piece.epoch),
+            At::Registers(piece) => Cmd::Registers(piece.epoch),
+            At::Stray(epoch) => Cmd::Remove { storm: epoch, epoch, counter: None },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the engine is given and gives back, as values of its own types. The search counts in small numbers: storms by the second in which they
+//! opened, occurrences one bit each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use stormfold_core::request::{End, Remediation, Request, Shown};
+use stormfold_core::storm::decide::Wish;
+use stormfold_core::storm::fixtures::observation;
+use stormfold_core::storm::name::storm_name;
+use stormfold_core::storm::{
+    Observation, Opening, Outcome, Policy, PolicySet, Report, Severity, SignalRef, StormId, StormKey, StormMetadata,
+};
+
+use super::redis::{Epoch, Uids};
+use super::world::{Object, Receipt, Sig};
+
+const START: i64 = 1_800_000_000;
+/// More storms than any search opens, and more Signals.
+const MOST: u8 = 32;
+
+/// What is the same in all states.
+struct Values {
+    template: Observation,
+    policies: Arc<PolicySet>,
+    names: Vec<String>,
+    signals: Vec<Arc<SignalRef>>,
+}
+
+static VALUES: LazyLock<Values> = LazyLock::new(|| {
+    let template = observation(Vec::new(), (START, START), Severity::Warning);
+    // A pause between two writes is only a delay, and no step waits for one.
+    let policy = Policy { publish_interval: Duration::ZERO, ..Policy::default() };
+    let signal = |sig: Sig| SignalRef { namespace: "prod".into(), name: format!("s{sig}"), uid: format!("u{sig}") };
+    Values {
+        policies: Arc::new(PolicySet::new(Vec::new(), Arc::new(policy), HashMap::new())),
+        names: (0..MOST).map(|epoch| storm_name(&template.opening.pattern, second(epoch))).collect(),
+        signals: (0..MOST).map(|sig| Arc::new(signal(sig))).collect(),
+        template,
+    }
+});
+
+/// One policy, without a pause between two writes.
+pub fn policies() -> Arc<PolicySet> {
+    VALUES.policies.clone()
+}
+
+/// The one StormKey that there is.
+pub fn key() -> StormKey {
+    VALUES.template.key
+}
+
+fn opening() -> &'static Arc<Opening> {
+    &VALUES.template.opening
+}
+
+pub fn second(epoch: Epoch) -> i64 {
+    START + i64::from(epoch)
+}
+
+pub fn epoch_of(second: i64) -> Epoch {
+    u8::try_from(second - START).unwrap()
+}
+
+pub fn time(epoch: Epoch) -> Timestamp {
+    Timestamp::from_second(second(epoch)).unwrap()
+}
+
+pub fn storm(epoch: Epoch) -> StormId {
+    StormId { key: key(), epoch: second(epoch) }
+}
+
+pub fn name(epoch: Epoch) -> String {
+    VALUES.names[usize::from(epoch)].clone()
+}
+
+pub fn epoch_named(name: &str) -> Epoch {
+    let epoch = VALUES.names.iter().position(|of| of == name).unwrap();
+    u8::try_from(epoch).unwrap()
+}
+
+pub fn signal_of(signal: &SignalRef) -> Sig {
+    signal.name[1..].parse().unwrap()
+}
+
+/// A Signal as an event shows it.
+pub fn observed(signal: Sig, uids: Uids, receipt: Option<Receipt>) -> Observation {
+    let reports = (0..8).filter(|bit| uids & (1 << bit) != 0);
+    Observation {
+        signal: VALUES.signals[usize::from(signal)].clone(),
+        reports: reports.map(|bit| Report { uid: bit, firing: true, resource: None }).collect(),
+        has_receipt: receipt.is_some(),
+        receipt: receipt.flatten().map(name),
+        ..VALUES.template.clone()
+    }
+}
+
+/// The occurrences of these digests.
+pub fn uids(digests: impl Iterator<Item = i64>) -> Uids {
+    digests.fold(0, |all, bit| all | 1 << bit)
+}
+
+pub fn metadata(alerts: u8) -> StormMetadata {
+    StormMetadata {
+        pattern: opening().pattern.clone(),
+        alert_count: usize::from(alerts),
+        firing: usize::from(alerts),
+        affected_count: 0,
+        affected_resources: Vec::new(),
+        first_seen: time(0),
+        last_seen: time(0),
+        severity: Severity::Warning,
+        incomplete: false,
+    }
+}
+
+pub fn alerts(metadata: &StormMetadata) -> u8 {
+    u8::try_from(metadata.alert_count).unwrap()
+}
+
+/// A RemediationRequest as the API server gives it.
+pub fn request(epoch: Epoch, object: Object) -> Request {
+    let Object { revision, finished, shown, closed } = object;
+    let end = closed.map(|reason| End { at: Some(time(epoch)), reason: Some(reason) });
+    let outcome = finished.then_some(Remediation { outcome: Some(Outcome::Succeeded), finished: None });
+    Request {
+        id: storm(epoch),
+        namespace: opening().object_namespace.clone(),
+        name: name(epoch),
+        uid: None,
+        resource_version: Some(version(object)),
+        opening: opening().clone(),
+        shown: shown.map(|shown| Shown { facts: metadata(shown), revision: revision.into(), end }),
+        storm: None,
+        closed: None,
+        remediation: outcome,
+        wish: Wish::None,
+        acknowledged: false,
+    }
+}
+
+/// Each write changes one of the two.
+pub fn version(object: Object) -> String {
+    format!("{}.{}", object.revision, u8::from(object.finished))
+}
