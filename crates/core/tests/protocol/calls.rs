@@ -93,9 +93,8 @@ impl World {
         loop {
             let mut after = ledger.clone();
             let progress = if matches!(call.op, Op::Connect) {
-                let another = after.server.replace(self.redis.server).is_some_and(|before| before != self.redis.server);
-                after.told = false;
-                Progress::Next(Op::Incarnation { another })
+                after.connects(self.redis.server, case);
+                Progress::Next(Op::Incarnation)
             } else if call.op.is_outdated(&after, case) {
                 return Sent::Reply(Ok(call.op.outdated()));
             } else if after.server != Some(self.redis.server) {

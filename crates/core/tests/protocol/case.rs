@@ -23,6 +23,8 @@ pub enum LedgerRule {
     EmptyStormsStay,
     /// What was read before a `begin` is acted on after it.
     OldSnapshots,
+    /// A `begin` that fails forgets that it found another server.
+    ReplacedIsForgotten,
     /// A status is applied whatever the object is by now.
     ApplyWithoutVersion,
 }

@@ -1,7 +1,7 @@
 //! The engine of a process, kept once for all states of the world in which it is the same; what it does is asked of it once.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stormfold_core::engine::call::{CallId, Reply, Task};
@@ -13,7 +13,7 @@ use stormfold_core::engine::{Engine, Settings};
 use super::case::Case;
 use super::redis::Epoch;
 use super::replica::Answer;
-use super::search::digest;
+use super::search::{ByDigest, digest};
 use super::values::{observed, policies, request, time};
 use super::watch::Event;
 use super::world::Object;
@@ -44,8 +44,8 @@ pub enum Heard {
 /// Engines by what they are, and what became of them by what they heard.
 #[derive(Default)]
 pub struct Memory {
-    engines: RefCell<HashMap<u128, Arc<Protocol>>>,
-    steps: RefCell<HashMap<u128, Stepped>>,
+    engines: RefCell<ByDigest<Arc<Protocol>>>,
+    steps: RefCell<ByDigest<Stepped>>,
 }
 
 /// What became of an engine, and what it wants done.

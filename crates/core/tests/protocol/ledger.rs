@@ -16,6 +16,8 @@ pub struct Ledger {
     /// The server of the last `begin`, and whether somebody was told that it is gone.
     pub server: Option<u8>,
     pub told: bool,
+    /// Another server took the place of the one before, and no `begin` has said so.
+    pub replaced: bool,
     pub life: Option<Life>,
     /// Tells this `begin` from those that a snapshot which is still in use was read after.
     pub begun: u64,
@@ -45,6 +47,13 @@ impl Ledger {
     /// `Known::gone`.
     fn gone(&mut self, epoch: Epoch) {
         self.known.take_if(|known| known.epoch == epoch);
+    }
+
+    /// `Connection::begin`: from now on the server that answers is the one that is meant.
+    pub fn connects(&mut self, server: u8, case: &Case) {
+        let another = self.server.replace(server).is_some_and(|before| before != server);
+        self.replaced = another || self.replaced && !case.breaks(LedgerRule::ReplacedIsForgotten);
+        self.told = false;
     }
 
     /// A call of the engine begins: what is done before the first command is sent.
@@ -162,10 +171,10 @@ impl Ledger {
     }
 
     /// `RedisLedger::begin`, once the incarnation is known.
-    fn began(&mut self, life: Life, made: bool, another: bool) -> Progress {
+    fn began(&mut self, life: Life, made: bool) -> Progress {
         let wiped = self.life.replace(life).is_some_and(|before| before != life) || made;
         self.known = None;
-        let durability = match (wiped, another) {
+        let durability = match (wiped, std::mem::take(&mut self.replaced)) {
             (true, _) => Durability::Lost,
             (false, true) => Durability::Suspect,
             (false, false) => Durability::Intact,
@@ -192,7 +201,7 @@ impl Ledger {
         match (op, answer) {
             (_, Answer::Wiped) => Progress::Wiped,
             (Op::Connect, _) => panic!("this is not a command"),
-            (Op::Incarnation { another }, Answer::Life { life, made }) => self.began(life, made, another),
+            (Op::Incarnation, Answer::Life { life, made }) => self.began(life, made),
             (Op::Merge(merging, at), answer) => self.merge_hears(merging, at, answer, case),
             (Op::Open(_), Answer::Epoch(Some(open))) => Next(Op::OpenLook(open)),
             (Op::Open(_), _) => Done(LedgerReply::Opened(None)),

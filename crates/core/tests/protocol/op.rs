@@ -12,9 +12,7 @@ use super::redis::{Cmd, Epoch, Life, Uids};
 pub enum Op {
     /// `Connection::begin`: no command, but which server is there.
     Connect,
-    Incarnation {
-        another: bool,
-    },
+    Incarnation,
     Merge(Merging, At),
     Open(Epoch),
     OpenLook(Epoch),
@@ -85,7 +83,7 @@ impl Op {
     pub fn cmd(&self, life: Life) -> (Life, Cmd) {
         let cmd = match *self {
             Self::Connect => panic!("this is not a command"),
-            Self::Incarnation { .. } => Cmd::Incarnation,
+            Self::Incarnation => Cmd::Incarnation,
             Self::Merge(ref merging, at) => merging.cmd(at),
             Self::Open(epoch) => Cmd::Open(epoch),
             Self::OpenLook(_) | Self::SnapshotOpen(_) => Cmd::OpenEpoch,

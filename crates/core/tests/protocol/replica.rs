@@ -258,7 +258,7 @@ impl Replica {
     /// after a second: what waits for the `begin` stands for that.
     pub fn can_go_on(&self, running: &Running) -> bool {
         let State::Ledger(LedgerRun { op, .. }) = &running.state else { return true };
-        self.ledger.life.is_some() || matches!(op, Op::Connect | Op::Incarnation { .. })
+        self.ledger.life.is_some() || matches!(op, Op::Connect | Op::Incarnation)
     }
 
     /// Where a process does one thing at a time: this is what it is at.

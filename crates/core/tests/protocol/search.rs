@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -29,11 +29,32 @@ pub struct Found {
 /// States are kept as digests of 128 bits, with the step that led to each.
 #[derive(Default)]
 struct Reached {
-    index: HashMap<u128, u32>,
+    index: ByDigest<u32>,
     from: Vec<(u32, Step)>,
     /// Steps of the system, backwards: which state from which.
     backwards: Vec<(u32, u32)>,
     at_rest: Vec<u32>,
+}
+
+/// By digests, which are hashes already.
+pub type ByDigest<V> = HashMap<u128, V, BuildHasherDefault<Half>>;
+
+/// The upper half of a digest.
+#[derive(Default)]
+pub struct Half(u64);
+
+impl Hasher for Half {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a digest is one number")
+    }
+
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = u64::try_from(digest >> 64).unwrap();
+    }
 }
 
 /// 128 bits of a value.
