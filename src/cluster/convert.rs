@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use stormfold_core::request::{End, Remediation, Request, Shown, Standing};
 use stormfold_core::storm::decide::Wish;
@@ -9,7 +10,8 @@ use stormfold_core::storm::name::storm_name;
 use stormfold_core::storm::{StormId, StormKey};
 
 use crate::api::{
-    ACKNOWLEDGED, CLOSE, CLOSED, HOLD_OPEN, RemediationRequest, STORM, StormState, opening_of, to_storm_metadata,
+    ACKNOWLEDGED, CLOSE, CLOSED, FIELD_MANAGER, HOLD_OPEN, RemediationRequest, STORM, StormState, opening_of,
+    to_storm_metadata,
 };
 use crate::runtime::guarded::{Guarded, Unreadable};
 
@@ -41,6 +43,8 @@ pub fn request_of(object: &RemediationRequest) -> Option<Request> {
         }),
         wish: wish(object),
         acknowledged: is_asked(object, ACKNOWLEDGED),
+        writer: writer(object),
+        overwritten: None,
     })
 }
 
@@ -70,6 +74,14 @@ fn storm_id(object: &RemediationRequest) -> Option<StormId> {
         && id.epoch >= 1
         && id.epoch - MAX_LEAD <= created;
     ours.then_some(id)
+}
+
+/// Who else wrote the status last, as the API server notes the owners of fields. Whoever removes a field owns nothing of it afterwards.
+fn writer(object: &RemediationRequest) -> Option<String> {
+    let fields = object.metadata.managed_fields.iter().flatten();
+    let of_status = |entry: &&ManagedFieldsEntry| entry.subresource.as_deref() == Some("status");
+    let others = fields.filter(of_status).filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
 }
 
 /// What a person asked for. An end is for good, so it comes before holding open.

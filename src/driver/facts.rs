@@ -124,6 +124,12 @@ impl Reporter {
             Fact::Dropped(storm, reason) => {
                 tracing::warn!(%storm, ?reason, "the ledger's storm lost its place in the cluster: its Signals are read again");
             }
+            Fact::Overwritten(object) => {
+                let writer = object.writer.as_deref().unwrap_or("somebody");
+                let note = format!("status.storm was written by {writer}; it is Stormfold's, and is put right");
+                tracing::warn!(storm = %name(&object), writer, "status.storm was overwritten, and is put right");
+                self.tell(&object, EventType::Warning, "StatusOverwritten", "Publish", &note);
+            }
             Fact::RequestRefused(storm, signal, why) => {
                 tracing::warn!(%storm, error = why, "the RemediationRequest is refused, and tried again");
                 if let Some(signal) = signal {

@@ -16,10 +16,10 @@ use serde::Deserialize;
 
 use crate::storm::{Resource, Severity};
 
-/// LabelPairs that tell who was scraped, and never what is broken (case E6).
+/// Labels that tell who was scraped, and never what is broken (case E6).
 const OF_THE_SCRAPER: [&str; 7] = ["job", "instance", "service", "endpoint", "container", "prometheus", "namespace"];
 
-/// LabelPairs that tell what and where an alert is.
+/// Labels that tell what and where an alert is.
 const OF_THE_ALERT: [&str; 4] = ["alertname", "severity", "cluster", "exported_namespace"];
 
 /// Where the built-in kinds are in the order of choice, the first one first: what is specific wins over what contains it.

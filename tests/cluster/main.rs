@@ -40,6 +40,7 @@ mod operator;
 mod outage;
 mod outage_full;
 mod outage_versions;
+mod overwritten;
 mod own_cluster;
 mod policies;
 mod recorder;

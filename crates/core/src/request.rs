@@ -1,5 +1,6 @@
 //! A RemediationRequest as the engine sees it: what is decided on, without the API's types.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -34,6 +35,10 @@ pub struct Request {
     pub wish: Wish,
     /// Whether a person has acknowledged the outcome.
     pub acknowledged: bool,
+    /// Who else wrote the status last: a field manager.
+    pub writer: Option<String>,
+    /// What `status.storm` was before somebody else overwrote it, as far as this process knows. It is written again.
+    pub overwritten: Option<Shown>,
 }
 
 /// `status.storm`.
@@ -80,7 +85,7 @@ impl Request {
         self.end().is_none()
     }
 
-    /// Its end, if it is closed.
+    /// Its end, if it is closed. Whoever writes an end has closed the storm: the CRD lets nobody take that back, nor change it.
     pub fn end(&self) -> Option<&End> {
         self.shown.as_ref()?.end.as_ref()
     }
@@ -102,7 +107,37 @@ impl Request {
 
     /// How often it was published.
     pub fn revision(&self) -> i64 {
-        self.shown.as_ref().map_or(0, |shown| shown.revision)
+        let shown = [&self.shown, &self.overwritten].into_iter().flatten();
+        shown.map(|shown| shown.revision).max().unwrap_or_default()
+    }
+
+    /// Whether this is the same version of the object as `other`, or a newer one. The versions of one object are numbers that grow;
+    /// where they are not numbers, our own revision tells.
+    pub fn is_as_new_as(&self, other: &Self) -> bool {
+        let number = |version: &Option<String>| version.as_ref()?.parse::<u64>().ok();
+        match (number(&self.resource_version), number(&other.resource_version)) {
+            (Some(this), Some(other)) => this >= other,
+            _ => self.revision() >= other.revision(),
+        }
+    }
+
+    /// This version of the object, with what it lost of what this process knows to have been published.
+    #[must_use]
+    pub fn succeeding(mut self, known: &Self) -> Self {
+        let published = known.overwritten.as_ref().or(known.shown.as_ref());
+        self.overwritten = published.filter(|published| self.loses(published)).cloned();
+        self
+    }
+
+    /// Whether somebody else wrote `status.storm` since this was published: each write of ours raises the revision, and lowers no count.
+    fn loses(&self, published: &Shown) -> bool {
+        let Some(shown) = &self.shown else { return true };
+        let (now, before) = (&shown.facts, &published.facts);
+        match shown.revision.cmp(&published.revision) {
+            Ordering::Less => true,
+            Ordering::Equal => !now.is_like(before),
+            Ordering::Greater => now.alert_count < before.alert_count || now.affected_count < before.affected_count,
+        }
     }
 
     /// Seconds since the epoch at which its storm opened.

@@ -239,7 +239,7 @@ fn a_table_is_within_its_bound_however_long_its_names_are() {
     assert!(batch.signals.iter().all(|draft| draft.table().len() <= MAX_TABLE));
 }
 
-/// LabelPairs and annotations of any size and script.
+/// Labels and annotations of any size and script.
 fn texts() -> impl Strategy<Value = Vec<(String, String)>> {
     let key = prop_oneof![
         prop::sample::select(vec!["alertname", "namespace", "severity", "cluster", "pod", "node"])

@@ -145,6 +145,7 @@ pub enum ApiFaultKind {
 }
 
 /// The answer to a call.
+#[allow(clippy::large_enum_variant, reason = "a reply lives for one step")]
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Of the ledger.

@@ -152,6 +152,8 @@ pub enum Fact {
     Rejected(SignalRef, Rejection),
     /// A Signal without a receipt matched this policy.
     Matched(String),
+    /// Somebody else has written `status.storm` of this object; it is put right.
+    Overwritten(Arc<Request>),
     /// The API server refuses the RemediationRequest of a storm for a reason of its namespace, in these words. One of its Signals.
     RequestRefused(ObjectName, Option<Arc<SignalRef>>, String),
     /// So many storms are refused like that.

@@ -248,7 +248,12 @@ impl Engine {
 
     fn request_changed(&mut self, object: crate::request::Request) {
         let id = object.id;
+        let overwritten = |object: &&Arc<crate::request::Request>| object.overwritten.is_some();
+        let was = self.store.get(id).as_ref().is_some_and(overwritten);
         self.store.put(object);
+        if let Some(object) = self.store.get(id).filter(overwritten).filter(|_| !was).cloned() {
+            self.fact(Fact::Overwritten(object));
+        }
         self.queue.request(id);
     }
 

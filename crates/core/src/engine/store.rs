@@ -104,11 +104,9 @@ impl Store {
         self.open.iter().filter_map(|(epoch, key)| self.get(StormId { key: *key, epoch: *epoch }))
     }
 
-    /// Takes in what a write returned, or what the watch brought. A watch that lags behind cannot bring back less: our own
-    /// revision tells.
+    /// Takes in what a write returned, or what the watch brought. A watch that lags behind cannot bring back an older version.
     pub fn put(&mut self, object: Request) {
-        let older =
-            self.get(object.id).is_some_and(|known| known.uid == object.uid && object.revision() < known.revision());
+        let older = self.get(object.id).is_some_and(|known| known.uid == object.uid && !object.is_as_new_as(known));
         if !older {
             self.replace(object);
         }
@@ -117,6 +115,9 @@ impl Store {
     /// Takes in what an uncached read returned, whatever is known.
     pub fn replace(&mut self, mut object: Request) {
         let id = object.id;
+        if let Some(known) = self.get(id).filter(|known| known.uid == object.uid) {
+            object = object.succeeding(known);
+        }
         self.remove(id);
         if let Some(shown) = object.shown.as_mut().filter(|shown| shown.end.is_some()) {
             // Nobody reads the resources of a storm that is over, and closed objects stay for as long as people keep them.

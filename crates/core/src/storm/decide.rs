@@ -49,6 +49,7 @@ pub enum LedgerView {
 }
 
 /// What the cluster shows of a storm.
+#[allow(clippy::large_enum_variant, reason = "a projection lives for one decision")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Projection {
     /// There is no such object.
@@ -68,6 +69,8 @@ pub enum Projection {
         wish: Wish,
         /// Whether an older open object of the same key holds this storm.
         superseded: bool,
+        /// What was published before somebody else overwrote it.
+        overwritten: Option<StormMetadata>,
     },
     /// A closed object.
     Closed,
@@ -224,20 +227,20 @@ fn decide_complete(situation: &Situation<'_>) -> Decision {
         (LedgerView::Open { .. }, Projection::Closed) => Decision::Drop(DropReason::ClosedInCluster),
         (
             LedgerView::Open { metadata, resolvable, .. },
-            Projection::Open { metadata: shown, is_storm, finished, wish, .. },
+            Projection::Open { metadata: shown, is_storm, finished, wish, overwritten, .. },
         ) => {
             let opened = opened_at(epoch, now);
             let life = Lifecycle { resolvable: *resolvable, finished: *finished, wish: *wish, opened };
-            let facts = join(metadata.as_ref(), shown.as_ref(), policy);
+            let facts = join(metadata.as_ref(), overwritten.as_ref().or(shown.as_ref()), policy);
             match life.next(facts.as_ref(), policy, now) {
                 // An ending comes before facts: under a stream of Signals there are always new ones. The ledger keeps the last.
                 close @ Decision::Close(_) if shown.is_some() => close,
                 next => write_first(facts, shown.as_ref(), *is_storm, policy).unwrap_or(next),
             }
         }
-        (LedgerView::Closed { metadata, reason }, Projection::Open { metadata: shown, is_storm, .. }) => {
+        (LedgerView::Closed { metadata, reason }, Projection::Open { metadata: shown, is_storm, overwritten, .. }) => {
             let reason = reason.unwrap_or(CloseReason::Quiet);
-            let facts = join(metadata.as_ref(), shown.as_ref(), policy);
+            let facts = join(metadata.as_ref(), overwritten.as_ref().or(shown.as_ref()), policy);
             write_first(facts.clone(), shown.as_ref(), *is_storm, policy)
                 .unwrap_or_else(|| Decision::WriteClosed(reason, facts.unwrap_or_else(|| nothing_counted(epoch, now))))
         }

@@ -53,6 +53,12 @@ impl StormMetadata {
         }
     }
 
+    /// Whether this says the same as `other`, but for the sample, which is not kept of storms that are over.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let bare = |facts: &Self| Self { affected_resources: Vec::new(), ..facts.clone() };
+        bare(self) == bare(other)
+    }
+
     /// The same with a sample of at most `cap` resources. The counts stay what they are.
     #[must_use]
     pub fn capped(mut self, cap: usize) -> Self {

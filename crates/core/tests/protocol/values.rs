@@ -138,6 +138,8 @@ pub fn request(epoch: Epoch, object: Object) -> Request {
         remediation: outcome,
         wish: Wish::None,
         acknowledged: false,
+        writer: None,
+        overwritten: None,
     }
 }
 

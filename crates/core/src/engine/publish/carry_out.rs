@@ -180,11 +180,11 @@ impl Engine {
 
     fn apply(&mut self, id: StormId, run: Run, facts: StormMetadata, what: What) -> Turned {
         let Some(object) = self.store.get(id).cloned() else { return Ok(Turn::Again(run)) };
+        let (policy, now) = (self.policy(id), self.now);
         let ending = match what {
             What::End(reason) => Some(reason),
             What::Facts(_) => None,
         };
-        let (policy, now) = (self.policy(id), self.now);
         let apply = StatusApply { object: object.clone(), facts: facts.clone(), ending, policy, now };
         self.ask_api(Task::Run(id), ApiCall::Apply(Box::new(apply)));
         Ok(Turn::Waits(Run { phase: RunPhase::Apply(Box::new(Applying { object, facts, what })), ..run }))

@@ -229,6 +229,7 @@ fn projection(object: Option<&Request>, superseded: bool) -> Projection {
             finished: object.outcome().is_some(),
             wish: object.wish,
             superseded,
+            overwritten: object.overwritten.as_ref().map(|shown| shown.facts.clone()),
         },
     }
 }

@@ -54,7 +54,14 @@ fn open(metadata: Option<StormMetadata>) -> LedgerView {
 }
 
 fn shown(metadata: Option<StormMetadata>) -> Projection {
-    Projection::Open { metadata, is_storm: false, finished: false, wish: Wish::None, superseded: false }
+    Projection::Open {
+        metadata,
+        is_storm: false,
+        finished: false,
+        wish: Wish::None,
+        superseded: false,
+        overwritten: None,
+    }
 }
 
 fn decide_both(facts: &StormMetadata, resolvable: bool, now: i64) -> Decision {
@@ -163,7 +170,14 @@ fn the_engines_outcome_ends_the_storm() {
 
 fn decide_with(finished: bool, wish: Wish, policy: &Policy, now: i64) -> Decision {
     let facts = facts(1, 1, 0);
-    let shown = Projection::Open { metadata: Some(facts.clone()), is_storm: false, finished, wish, superseded: false };
+    let shown = Projection::Open {
+        metadata: Some(facts.clone()),
+        is_storm: false,
+        finished,
+        wish,
+        superseded: false,
+        overwritten: None,
+    };
     decided(&open(Some(facts)), &shown, policy, OPENED, at(now))
 }
 
