@@ -71,6 +71,8 @@ pub struct Case {
     pub one_thing_at_a_time: bool,
     /// A loss of Redis takes a second: what opens after it has another epoch than what opened before.
     pub losses_take_a_second: bool,
+    /// Each process has its name throughout: more states, and a trace that does not hang on digests.
+    pub names_stay: bool,
     /// Rules of the protocol that are broken.
     pub rules: Vec<Rule>,
     pub ledger_rules: Vec<LedgerRule>,

@@ -65,8 +65,8 @@ pub fn digest(value: &impl Hash) -> u128 {
 }
 
 /// Which process is which does not matter: of two states that differ in that, one stands for both. True: names were changed.
-fn canonical(world: &mut World) -> bool {
-    let swaps = world.replicas.len() == 2 && world.replicas[0].digest > world.replicas[1].digest;
+fn canonical(world: &mut World, case: &Case) -> bool {
+    let swaps = !case.names_stay && world.replicas.len() == 2 && world.replicas[0].digest > world.replicas[1].digest;
     if swaps {
         world.replicas.swap(0, 1);
     }
@@ -77,7 +77,7 @@ fn canonical(world: &mut World) -> bool {
 pub fn search(case: &Case) -> Found {
     let mut reached = Reached::default();
     let mut first = World::new(case);
-    canonical(&mut first);
+    canonical(&mut first, case);
     reached.index.insert(digest(&first), 0);
     reached.from.push((0, Step::Tick));
     let mut frontier = VecDeque::from([(0u32, first)]);
@@ -96,7 +96,7 @@ pub fn search(case: &Case) -> Found {
             reached.at_rest.push(at);
         }
         for Move { step, mut world, mut digest } in moves {
-            if canonical(&mut world) {
+            if canonical(&mut world, case) {
                 digest = self::digest(&world);
             }
             let new = u32::try_from(reached.from.len()).unwrap();
@@ -153,14 +153,14 @@ impl Reached {
             at = from;
         }
         let mut world = World::new(case);
-        let mut swapped = canonical(&mut world);
+        let mut swapped = canonical(&mut world, case);
         let mut text = format!("{wrong}\n");
         for (number, step) in (1..).zip(steps.into_iter().rev()) {
             let next = world.after(step, case);
             let named = world.tell(step, |r| if swapped { 1 - r } else { r });
             writeln!(text, "{number:>3}. {named}").unwrap();
             world = next;
-            swapped ^= canonical(&mut world);
+            swapped ^= canonical(&mut world, case);
         }
         write!(text, "Redis {:#?}\n{:#?}\n{:?}", world.redis.data, world.objects, world.signals).unwrap();
         text

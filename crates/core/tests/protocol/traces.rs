@@ -140,7 +140,7 @@ fn of_holders() -> Vec<Finding> {
             "A repeat of what a closed storm holds joined the open one with nothing; nothing publishes that. Now its receipt names the storm that \
              holds it.",
             vec![Broken::Engine(Rule::HeldNamesItsHolder)],
-            in_turn(case(&[1], 2, END)),
+            Case { names_stay: true, ..in_turn(case(&[1], 2, END)) },
             "invariant 13",
         ),
     ]
