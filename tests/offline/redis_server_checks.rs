@@ -114,6 +114,23 @@ async fn a_server_that_was_a_replica_for_a_moment_is_noticed_while_nothing_is_se
     assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Suspect);
 }
 
+// Decision 0012: between the look at which server is there and the look at what it holds, the second one fails. The next begin finds
+// the same server, and must say all the same that it took the place of the one before.
+#[tokio::test]
+async fn a_begin_that_fails_halfway_does_not_forget_that_another_server_is_there() {
+    let server = RedisServer::start(&[]);
+    let world = World::begun(server.url()).await;
+    server.command("REPLICAOF 127.0.0.1 1").unwrap();
+    server.command("REPLICAOF NO ONE").unwrap();
+    assert!(world.write().await.is_ok(), "the connection does not notice by itself");
+    server.command("CLIENT KILL TYPE normal").ok();
+    server.command("ACL SETUSER default -get").unwrap();
+    assert!(world.ledger.begin().await.is_err(), "what it holds cannot be read");
+    server.command("ACL SETUSER default +get").unwrap();
+    assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Suspect);
+    assert_eq!(world.ledger.begin().await.unwrap().durability, Durability::Intact, "it was said");
+}
+
 fn gauges(world: &World) -> HashMap<String, f64> {
     let text = world.metrics.encode(now()).unwrap();
     let sample = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap()));

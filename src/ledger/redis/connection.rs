@@ -65,6 +65,8 @@ struct BegunServer {
     server: Option<Arc<str>>,
     /// Whether somebody was told that it is gone.
     told: bool,
+    /// Whether it took the place of another one since the ledger last began.
+    another: bool,
 }
 
 impl Connection {
@@ -77,9 +79,15 @@ impl Connection {
     pub(super) async fn begin(&self) -> Result<bool, LedgerError> {
         let server = self.live().await?.server;
         let mut begun = self.begun();
-        let another = begun.server.as_ref().is_some_and(|before| *before != server);
-        *begun = BegunServer { server: Some(server), told: false };
+        let another = begun.another || begun.server.as_ref().is_some_and(|before| *before != server);
+        *begun = BegunServer { server: Some(server), told: false, another };
         Ok(another)
+    }
+
+    /// The ledger has begun: that another server took the place of the one before was said. Not earlier: a begin that fails halfway
+    /// and is tried again at the same server must still say so.
+    pub(super) fn has_begun(&self) {
+        self.begun().another = false;
     }
 
     /// Sends a pipeline to the server that was there at `begin`, and gives every reply. An error among them fails it as a whole.

@@ -149,6 +149,7 @@ impl Ledger for RedisLedger {
             (false, true) => Durability::Suspect,
             (false, false) => Durability::Intact,
         };
+        self.connection.has_begun();
         Ok(Begun { key: digests, durability })
     }
 
