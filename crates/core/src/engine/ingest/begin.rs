@@ -29,13 +29,13 @@ impl Engine {
     /// The ledger did not answer, and its back-off is over.
     pub(in crate::engine) fn begin_again(&mut self) {
         if self.ingest.phase == IngestPhase::Begin && !self.calls.contains_key(&Task::Begin) {
+            // Whoever asked by now asked for the list that begins. Who asks once the ledger is asked has found something newer.
+            self.resync.begins_now();
             self.ask_ledger(Task::Begin, LedgerCall::Begin);
         }
     }
 
     pub(in crate::engine) fn begun(&mut self, reply: Result<LedgerReply, LedgerError>) {
-        // Whoever asked by now asked for the list that begins.
-        self.resync.begins_now();
         let Begun { key, durability } = match reply {
             Ok(LedgerReply::Begun(begun)) => begun,
             Ok(_) => {

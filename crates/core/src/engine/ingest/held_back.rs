@@ -23,6 +23,8 @@ const MAX_REPORTS: usize = 200_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct HeldBackSignals {
     by_key: BTreeMap<StormKey, HeldKey>,
+    /// How many Signals, and how many reports they have: asked for with each step.
+    signals: usize,
     reports: usize,
     /// Some Signals were not kept.
     overflowed: bool,
@@ -56,14 +58,18 @@ impl HeldBackSignals {
             }
             // Delivered again, it takes its own place: also within one call.
             self.reports += reports;
+            self.signals += 1;
             let before = held.signals.insert(observation.signal.clone(), observation);
-            self.reports -= before.map_or(0, |before| before.reports.len());
+            if let Some(before) = before {
+                self.reports -= before.reports.len();
+                self.signals -= 1;
+            }
         }
     }
 
     /// How many Signals wait.
     pub(super) fn len(&self) -> usize {
-        self.by_key.values().map(|held| held.signals.len()).sum()
+        self.signals
     }
 
     fn is_empty(&self) -> bool {
@@ -78,6 +84,7 @@ impl HeldBackSignals {
         let taken: Vec<HeldKey> = keys.iter().filter_map(|key| self.by_key.remove(key)).collect();
         let overflowed = self.overflowed && !taken.is_empty();
         self.overflowed &= !overflowed;
+        self.signals -= taken.iter().map(|held| held.signals.len()).sum::<usize>();
         let signals: Vec<_> = taken.into_iter().map(|held| (held.part, held.signals.into_values().collect())).collect();
         let reports = signals.iter().flat_map(|(_, signals): &(usize, Vec<Observation>)| signals);
         self.reports -= reports.map(|observation| observation.reports.len()).sum::<usize>();
@@ -162,6 +169,6 @@ mod tests {
         assert!(held.take_changed(|_, _| Some(why())).signals.is_empty(), "it still waits");
         let ready = held.take_changed(|_, _| None);
         assert_eq!((ready.signals.len(), ready.signals[0].1.len()), (1, 1));
-        assert!(held.is_empty() && held.reports == 0 && !ready.overflowed);
+        assert!(held.is_empty() && (held.len(), held.reports) == (0, 0) && !ready.overflowed);
     }
 }
