@@ -133,10 +133,12 @@ impl Request {
     fn loses(&self, published: &Shown) -> bool {
         let Some(shown) = &self.shown else { return true };
         let (now, before) = (&shown.facts, &published.facts);
+        let lower = now.alert_count < before.alert_count || now.affected_count < before.affected_count;
         match shown.revision.cmp(&published.revision) {
             Ordering::Less => true,
-            Ordering::Equal => !now.is_like(before),
-            Ordering::Greater => now.alert_count < before.alert_count || now.affected_count < before.affected_count,
+            // Another operator would have raised the revision; without the hand of somebody else the greater counts are believed.
+            Ordering::Equal => lower || self.writer.is_some() && !now.is_like(before),
+            Ordering::Greater => lower,
         }
     }
 
