@@ -5,6 +5,8 @@
 -- For example: h is missing, u = {1} -> EVALSHA … 1764000300 <mark> '' -> 1, and u and the mark are gone.
 local epoch = open_epoch(KEYS[1])
 if epoch == ARGV[1] and call('ZSCORE', KEYS[1], 'p') ~= ARGV[3] then return 0 end
+-- A mark that the caller does not know may be another replica's, of a storm that is open: what is there is alive.
+if epoch and epoch ~= ARGV[1] and call('ZSCORE', KEYS[1], string.sub(ARGV[2], 10)) then return 0 end
 if epoch == ARGV[1] or not epoch then
   call('UNLINK', KEYS[1])
 else
