@@ -193,7 +193,7 @@ impl Ledger {
         if marks.is_empty() {
             return Done(LedgerReply::Dirty(dirty.into_iter().map(storm).collect()));
         }
-        Next(Op::SweepLook(marks, dirty))
+        Next(Op::Sweep(marks, dirty))
     }
 
     /// The answer of the server to the command that this was about.
@@ -214,15 +214,7 @@ impl Ledger {
             (Op::HoldExpires(holdings), _) if holdings[0].0.is_some() => Next(Op::HoldLast(holdings)),
             (Op::HoldExpires(holdings) | Op::HoldLast(holdings), _) => self.is_held(holdings),
             (Op::Dirty, Answer::Marks(marks)) => self.sweep(marks, Vec::new()),
-            (Op::SweepLook(mut marks, dirty), Answer::Epoch(open)) => {
-                let (life, epoch) = marks[0];
-                if open == Some(epoch) && self.life == Some(life) {
-                    marks.remove(0);
-                    return self.sweep(marks, dirty);
-                }
-                Next(Op::Sweep(marks, dirty, open.unwrap_or_default()))
-            }
-            (Op::Sweep(mut marks, dirty, _), _) => {
+            (Op::Sweep(mut marks, dirty), _) => {
                 marks.remove(0);
                 self.sweep(marks, dirty)
             }

@@ -21,8 +21,7 @@ pub enum Op {
     HoldExpires(Vec<(Option<Epoch>, Uids)>),
     HoldLast(Vec<(Option<Epoch>, Uids)>),
     Dirty,
-    SweepLook(Vec<(Life, Epoch)>, Vec<Epoch>),
-    Sweep(Vec<(Life, Epoch)>, Vec<Epoch>, Epoch),
+    Sweep(Vec<(Life, Epoch)>, Vec<Epoch>),
     /// `read_storm`, from its second read on after this `begin`.
     SnapshotOpen(Epoch),
     SnapshotPage(Epoch, u64, Option<Epoch>),
@@ -93,9 +92,8 @@ impl Op {
             Self::HoldLast(ref holdings) => Cmd::HoldLast(holdings[0].0.unwrap_or_default()),
             Self::Dirty => Cmd::Dirty,
             // The names are those of the mark.
-            Self::SweepLook(ref marks, _) => return (marks[0].0, Cmd::OpenEpoch),
-            Self::Sweep(ref marks, _, epoch) => {
-                return (marks[0].0, Cmd::Remove { storm: marks[0].1, epoch, counter: None });
+            Self::Sweep(ref marks, _) => {
+                return (marks[0].0, Cmd::Remove { storm: marks[0].1, epoch: 0, counter: None });
             }
             Self::SnapshotPage(epoch, ..) => Cmd::Page(epoch),
             Self::SnapshotStage(epoch, _) => Cmd::Stage(epoch),

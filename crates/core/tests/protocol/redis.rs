@@ -197,6 +197,7 @@ impl Key {
     fn remove(&mut self, storm: Epoch, epoch: Epoch, counter: Option<u8>) -> bool {
         match &self.open {
             Some(open) if open.epoch == epoch && Some(open.counter) != counter => return false,
+            Some(open) if open.epoch != epoch && open.epoch == storm => return false,
             Some(open) if open.epoch != epoch => self.edit(storm).registers = false,
             _ => self.unlink_registers(),
         }
