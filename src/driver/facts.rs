@@ -140,7 +140,17 @@ impl Reporter {
                 tracing::info!(%storm, "the namespace is being deleted, and the storm with it");
             }
             // Those of `report`.
-            _ => {}
+            Fact::Counted(_)
+            | Fact::Matched(_)
+            | Fact::Rejected(..)
+            | Fact::RefusedStorms(_)
+            | Fact::HeldBack(_)
+            | Fact::Owed(_)
+            | Fact::Totals(_)
+            | Fact::Failed { .. }
+            | Fact::LedgerBegun(..)
+            | Fact::ListBegins(_)
+            | Fact::RunEnded(..) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metric
 use stormfold::policies::Policies;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
-use stormfold::storm::{DEDUP_HORIZON, Digest, Observation, Opening, Refused, Report, Severity, SignalRef, StormId};
+use stormfold::storm::{Digest, Observation, Opening, Report, Severity, SignalRef, StormId, fixtures};
 use stormfold_core::engine::Engine;
 use stormfold_core::engine::effect::Next;
 use stormfold_core::engine::receipts::{Receipt, Verdict};
@@ -59,25 +59,13 @@ pub fn storm_in(namespace: &str, seconds: i64) -> StormId {
 pub fn observation(namespace: &str, uid: Digest, seconds: i64) -> Observation {
     let signal = SignalRef { namespace: namespace.into(), name: format!("s-{uid}"), uid: format!("signal-{uid}") };
     let opening = opening_in(namespace);
+    let report = Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) };
+    let seconds = at(seconds).as_second();
     Observation {
         signal: Arc::new(signal),
         key: opening.key(),
         opening: Arc::new(opening),
-        severity: Severity::Warning,
-        resolvable: false,
-        incomplete: false,
-        first_seen: at(seconds),
-        last_seen: at(seconds),
-        reports: vec![Report { uid, firing: true, resource: Some((uid, format!("Pod/p-{uid}").into())) }],
-        refused: Refused::default(),
-        clamped: 0,
-        groupings: Vec::new(),
-        missing_labels: Vec::new(),
-        resource_version: None,
-        has_receipt: false,
-        dedup_horizon: DEDUP_HORIZON,
-        pending_message: None,
-        receipt: None,
+        ..fixtures::observation(vec![report], (seconds, seconds), Severity::Warning)
     }
 }
 

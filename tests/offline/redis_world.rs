@@ -1,6 +1,5 @@
 //! A ledger in a Redis of its own, and what tests of the way there have in common.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,8 @@ use jiff::Timestamp;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::ledger::{Ledger, LedgerError};
 use stormfold::metrics::Metrics;
-use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use stormfold::storm::fixtures::observation;
+use stormfold::storm::{Observation, Report, Severity, StormKey};
 use stormfold_core::engine::resync::ResyncReason;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -77,35 +77,6 @@ pub fn signal(reports: &[(i64, bool)]) -> Observation {
         firing: *firing,
         resource: Some((*uid, format!("Pod/p{uid}").into())),
     };
-    let opening = Opening {
-        object_namespace: "prod".into(),
-        pattern: "X in prod".into(),
-        signal_name: "X".into(),
-        source_kind: None,
-        namespace: "prod".into(),
-        cluster: None,
-        severity: Severity::Warning,
-        group_labels: BTreeMap::new(),
-        policy: "default".into(),
-    };
-    Observation {
-        signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
-        key: opening.key(),
-        opening: Arc::new(opening),
-        severity: Severity::Warning,
-        resolvable: false,
-        incomplete: false,
-        first_seen: now(),
-        last_seen: now(),
-        reports: reports.iter().map(report).collect(),
-        refused: Refused::default(),
-        clamped: 0,
-        groupings: Vec::new(),
-        missing_labels: Vec::new(),
-        resource_version: None,
-        has_receipt: false,
-        dedup_horizon: DEDUP_HORIZON,
-        pending_message: None,
-        receipt: None,
-    }
+    let seconds = now().as_second();
+    observation(reports.iter().map(report).collect(), (seconds, seconds), Severity::Warning)
 }

@@ -17,7 +17,8 @@ use proptest::test_runner::TestRunner;
 use stormfold::ledger::Ledger;
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::metrics::Metrics;
-use stormfold::storm::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef, StormKey};
+use stormfold::storm::fixtures::observation;
+use stormfold::storm::{Observation, Opening, Report, Severity, StormKey};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::redis_server::RedisServer;
@@ -43,25 +44,13 @@ impl Key {
             resource: Some((uid % 150, format!("Pod/p{}", uid % 150).into())),
         };
         let first = reports[0].0;
+        let seconds = (now(100 - first % 13).as_second(), now(200 + first % 17).as_second());
         Observation {
-            signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
             key: self.key,
             opening: Arc::new(self.opening()),
-            severity: Severity::from_rank(first % 4),
             resolvable: first % 5 == 0,
             incomplete: first % 7 == 0,
-            first_seen: now(100 - first % 13),
-            last_seen: now(200 + first % 17),
-            reports: reports.iter().map(report).collect(),
-            refused: Refused::default(),
-            clamped: 0,
-            groupings: Vec::new(),
-            missing_labels: Vec::new(),
-            resource_version: None,
-            has_receipt: false,
-            dedup_horizon: DEDUP_HORIZON,
-            pending_message: None,
-            receipt: None,
+            ..observation(reports.iter().map(report).collect(), seconds, Severity::from_rank(first % 4))
         }
     }
 
