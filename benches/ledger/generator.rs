@@ -102,6 +102,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         incomplete: false,
         first_seen: second(occurrences.start),
         last_seen: second(occurrences.end.saturating_sub(1)),
+        reported_at: second(occurrences.end.saturating_sub(1)),
         reports: occurrences.map(report).collect(),
         refused: Refused::default(),
         clamped: 0,

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(6);
 const WINDOWS: usize = 8;
 /// The commands of a merge of ours, and the figures of what they take each.
 pub const PARTS: [(&str, &str); 4] =
-    [("zrank", "ours_zrank"), ("sadd", "ours_sadd"), ("rpush", "ours_rpush"), ("zadd", "ours_zadd_both")];
+    [("zrank", "ours_zrank"), ("append", "ours_append"), ("rpush", "ours_rpush"), ("zadd", "ours_zadd_both")];
 
 /// What is merged into what.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ fn grow(storms: &mut [Storm], number: u32) -> anyhow::Result<()> {
 }
 
 /// What a merge of ours sends. There is no MULTI, so nothing is counted twice.
-const COMMANDS: [&str; 4] = ["sadd", "rpush", "zadd", "zrank"];
+const COMMANDS: [&str; 4] = ["append", "rpush", "zadd", "zrank"];
 
 /// The server's time per merge: of its commands for ours, of EVALSHA for a script. Nothing else may have run.
 fn window(commands: &HashMap<String, Command>, kind: Kind, merges: usize) -> anyhow::Result<Window> {

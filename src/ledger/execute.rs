@@ -1,6 +1,6 @@
 //! The calls of the engine, carried out on any ledger.
 
-use super::{Holding, Ledger, LedgerCall, LedgerError, LedgerReply};
+use super::{Ledger, LedgerCall, LedgerError, LedgerReply};
 
 /// Makes one call.
 pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerReply, LedgerError> {
@@ -10,12 +10,14 @@ pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerRepl
         LedgerCall::Merge { batches, now } => ledger.merge(&batches, now).await.map(LedgerReply::Merged),
         LedgerCall::Open { id, pattern, now } => ledger.open(id, &pattern, now).await.map(LedgerReply::Opened),
         LedgerCall::Hold(holdings) => {
-            for Holding { key, epoch, uids, at } in holdings {
-                ledger.hold(key, epoch, &uids, at).await?;
+            let mut left = Vec::with_capacity(holdings.len());
+            for holding in holdings {
+                left.push((holding.key, ledger.hold(&holding).await?));
             }
-            Ok(LedgerReply::Done)
+            Ok(LedgerReply::Held(left))
         }
-        LedgerCall::NoteResolved { key, uids, at } => ledger.note_resolved(key, &uids, at).await.map(done),
+        LedgerCall::Note { key, reports, at } => ledger.note(key, &reports, at).await.map(done),
+        LedgerCall::TakeOver(id, now) => ledger.take_over(id, now).await.map(LedgerReply::TakenOver),
         LedgerCall::Dirty => ledger.dirty().await.map(LedgerReply::Dirty),
         LedgerCall::Snapshot(id) => ledger.snapshot(id).await.map(LedgerReply::Snapshot),
         LedgerCall::MarkPublished(id) => ledger.mark_published(id).await.map(done),

@@ -2,17 +2,22 @@
 //!
 //! A restart loses it, and watching the Signals again rebuilds it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Begun, Closing, DedupWindow, Durability, Ledger, LedgerError, Merge, Snapshot, Version, wholly_held};
+use super::{
+    Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, Snapshot, Version, wholly_held,
+};
+use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::merge::{News, StormSets};
-use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata};
+use crate::storm::merge::{News, StormExtent, join};
+use crate::storm::{
+    AlertRegisters, AlertReport, Digest, DigestKey, Epoch, Observation, StormId, StormKey, StormMetadata,
+};
 
 /// A ledger in the memory of this process.
 pub struct MemoryLedger {
@@ -68,21 +73,21 @@ struct KeyRecord {
     /// Closed in the ledger, end not yet in the cluster.
     closing: Vec<ClosedStorm>,
     last_closed: Option<Epoch>,
-    /// What closed storms hold, each for itself: one that meets repeats for ever does not keep the others.
-    held: BTreeMap<Option<Epoch>, HeldSet>,
-    resolved_early: HeldSet,
+    alerts: AlertRegisters,
+    /// When something of it was met last, and how long what is in no storm is remembered from then on.
+    last_met: Option<DedupWindow>,
 }
 
 struct OpenStorm {
     epoch: Epoch,
     pattern: String,
-    state: StormSets,
+    extent: StormExtent,
     /// Of the last change.
     version: u64,
     /// When the first change came that is not published.
     dirty_since: Option<Timestamp>,
     published: bool,
-    /// Occurrences that fired first with a version that is not acknowledged: what no object shows yet.
+    /// AlertRegisters that joined with a version that is not acknowledged: what no object shows yet.
     unpublished: Vec<(u64, Digest)>,
 }
 
@@ -92,59 +97,27 @@ struct ClosedStorm {
     reason: CloseReason,
 }
 
-/// Occurrences that are remembered for the dedup horizon.
-#[derive(Default)]
-struct HeldSet {
-    uids: HashSet<Digest>,
-    last_met: Option<DedupWindow>,
-}
-
-impl HeldSet {
-    fn add(&mut self, uids: impl IntoIterator<Item = Digest>, at: DedupWindow) {
-        self.uids.extend(uids);
-        self.last_met = Some(at);
-    }
-
-    /// A repeat renews the memory of it (case C13).
-    fn meets(&mut self, uid: Digest, at: DedupWindow) {
-        if self.uids.contains(&uid) {
-            self.last_met = Some(at);
-        }
-    }
-
-    fn expire(&mut self, now: Timestamp) {
-        if self.last_met.is_some_and(|met| now.duration_since(met.now) > met.horizon) {
-            *self = Self::default();
-        }
-    }
-}
-
 impl KeyRecord {
     fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
         self.expire(now);
-        // Met once per merge, before the closure below borrows the sets.
-        for observation in observations {
-            let at = DedupWindow { now, horizon: observation.dedup_horizon };
-            for held in self.held.values_mut() {
-                observation.reports.iter().for_each(|report| held.meets(report.uid, at));
-            }
-        }
-        let is_held = |uid: &Digest| self.held.values().any(|held| held.uids.contains(uid));
-        let Some(storm) = &mut self.open else {
-            let opens = |o: &Observation| o.reports.iter().any(|r| r.firing && !is_held(&r.uid));
-            return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: self.last_closed };
+        let Self { open, alerts, last_met, last_closed, .. } = self;
+        let Some(storm) = open else {
+            let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
+            return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: *last_closed };
         };
-        let before = storm.state.mark();
-        let news: Vec<_> = observations.iter().map(|o| storm.state.merge(o, |uid| is_held(&uid))).collect();
-        if storm.state.mark() != before {
+        for observation in observations {
+            last_met.replace(DedupWindow { now, horizon: observation.dedup_horizon });
+        }
+        let held = wholly_held(observations, |report| alerts.holds(report));
+        let news: Vec<News> = observations.iter().map(|o| join(alerts, &mut storm.extent, o)).collect();
+        if news.iter().any(|news| news.changed) {
             *version += 1;
             storm.version = *version;
-            storm.unpublished.extend(news.iter().flat_map(|news| &news.fired).map(|uid| (*version, *uid)));
+            storm.unpublished.extend(news.iter().flat_map(|news| &news.alerts).map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
-        let held = wholly_held(observations, is_held);
-        let last = self.last_closed.filter(|_| !held.is_empty());
-        Merge::Joined { epoch: storm.epoch, new: news.iter().map(News::count).collect(), held, last }
+        let last = last_closed.filter(|_| !held.is_empty());
+        Merge::Joined { epoch: storm.epoch, new: news.iter().map(|news| news.reports).collect(), held, last }
     }
 
     /// Takes the open storm out if it is the one of this epoch.
@@ -152,19 +125,24 @@ impl KeyRecord {
         self.open.take_if(|storm| storm.epoch == epoch)
     }
 
-    fn retire(&mut self, storm: OpenStorm, at: DedupWindow) {
-        self.last_closed = self.last_closed.max(Some(storm.epoch));
-        self.held.entry(Some(storm.epoch)).or_default().add(storm.state.into_held(), at);
+    /// The storm that was taken out has ended so.
+    fn retire(&mut self, epoch: Epoch, end: StormEnd, at: DedupWindow) {
+        self.last_closed = self.last_closed.max(Some(epoch));
+        // What storms before this one left. What this one had, the next one may be asked about, however long ago it ended.
+        self.alerts.expire(at.earliest());
+        self.alerts.end(end);
+        self.last_met = Some(at);
     }
 
     fn expire(&mut self, now: Timestamp) {
-        self.held.values_mut().for_each(|held| held.expire(now));
-        self.held.retain(|_, held| !held.uids.is_empty());
-        self.resolved_early.expire(now);
+        let over = |met: DedupWindow| now.duration_since(met.now) > met.horizon;
+        if self.open.is_none() && self.last_met.is_some_and(over) {
+            self.alerts = AlertRegisters::default();
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.open.is_none() && self.closing.is_empty() && self.held.is_empty() && self.resolved_early.uids.is_empty()
+        self.open.is_none() && self.closing.is_empty() && self.alerts.is_empty()
     }
 }
 
@@ -207,11 +185,11 @@ impl Ledger for MemoryLedger {
         if record.last_closed.is_some_and(|last| id.epoch <= last) {
             return Ok(None);
         }
-        let resolved = std::mem::take(&mut record.resolved_early).uids;
+        record.expire(now);
         record.open = Some(OpenStorm {
             epoch: id.epoch,
             pattern: pattern.to_owned(),
-            state: StormSets::with_resolved(resolved),
+            extent: StormExtent::default(),
             version,
             dirty_since: None,
             published: false,
@@ -220,26 +198,38 @@ impl Ledger for MemoryLedger {
         Ok(Some(id.epoch))
     }
 
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        at: DedupWindow,
-    ) -> Result<(), LedgerError> {
+    async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError> {
+        let Holding { key, epoch, reports, end, at } = holding;
+        let mut records = self.records();
+        records.sweep(at.now);
+        let record = records.keys.entry(*key).or_default();
+        record.last_closed = record.last_closed.max(*epoch);
+        record.last_met = Some(*at);
+        let of_open = record.open.as_ref().is_some_and(|storm| Some(storm.epoch) == *epoch);
+        record.alerts.hold(reports, *end, of_open);
+        Ok(record.alerts.left())
+    }
+
+    async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError> {
         let mut records = self.records();
         records.sweep(at.now);
         let record = records.keys.entry(key).or_default();
-        record.last_closed = record.last_closed.max(epoch);
-        record.held.entry(epoch).or_default().add(uids.iter().copied(), at);
+        record.last_met = Some(at);
+        record.alerts.note(reports);
         Ok(())
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
-        let mut records = self.records();
-        records.sweep(at.now);
-        records.keys.entry(key).or_default().resolved_early.add(uids.iter().copied(), at);
-        Ok(())
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+        let Records { keys, version, .. } = &mut *self.records();
+        let Some(KeyRecord { open: Some(storm), alerts, .. }) = keys.get_mut(&id.key) else { return Ok(0) };
+        let taken = if storm.epoch == id.epoch { alerts.take_over() } else { Vec::new() };
+        if !taken.is_empty() {
+            *version += 1;
+            storm.version = *version;
+            storm.unpublished.extend(taken.iter().map(|uid| (*version, *uid)));
+            storm.dirty_since.get_or_insert(now);
+        }
+        Ok(taken.len())
     }
 
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
@@ -260,8 +250,8 @@ impl Ledger for MemoryLedger {
         let Some(record) = records.keys.get(&id.key) else { return Ok(unknown) };
         if let Some(storm) = record.open.as_ref().filter(|storm| storm.epoch == id.epoch) {
             let view = LedgerView::Open {
-                metadata: storm.state.metadata(&storm.pattern),
-                resolvable: storm.state.resolvable(),
+                metadata: storm.extent.metadata(&storm.pattern, &record.alerts),
+                resolvable: storm.extent.resolvable(),
                 published: storm.published,
             };
             return Ok(Snapshot { view, version: version(storm.version), dirty_since: storm.dirty_since });
@@ -306,10 +296,10 @@ impl Ledger for MemoryLedger {
             return Ok(Closing::Changed);
         }
         let Some(storm) = record.take_open(id.epoch) else { return Ok(Closing::Changed) };
-        let metadata = storm.state.metadata(&storm.pattern);
+        let metadata = storm.extent.metadata(&storm.pattern, &record.alerts);
         record.closing.push(ClosedStorm { epoch: id.epoch, metadata, reason });
-        record.retire(storm, at);
-        Ok(Closing::Closed)
+        record.retire(id.epoch, StormEnd::of(reason, at.now), at);
+        Ok(Closing::Closed { left: record.alerts.left() })
     }
 
     async fn settle(&self, id: StormId) -> Result<(), LedgerError> {
@@ -322,20 +312,17 @@ impl Ledger for MemoryLedger {
     async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         let mut records = self.records();
         let Some(record) = records.keys.get_mut(&id.key) else { return Ok(false) };
-        let Some(mut storm) = record.take_open(id.epoch) else { return Ok(false) };
-        let unpublished = std::mem::take(&mut storm.unpublished);
-        record.retire(storm, at);
-        if let Some(held) = record.held.get_mut(&Some(id.epoch)) {
-            for (_, uid) in &unpublished {
-                held.uids.remove(uid);
-            }
-        }
-        Ok(!unpublished.is_empty())
+        let Some(storm) = record.take_open(id.epoch) else { return Ok(false) };
+        record.alerts.forget(storm.unpublished.iter().map(|(_, uid)| *uid));
+        record.retire(id.epoch, StormEnd::Handled(at.now.as_microsecond()), at);
+        Ok(!storm.unpublished.is_empty())
     }
 
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
-        if let Some(record) = self.records().keys.get_mut(&id.key) {
-            record.take_open(id.epoch);
+        if let Some(record) = self.records().keys.get_mut(&id.key)
+            && record.take_open(id.epoch).is_some()
+        {
+            record.alerts.drop_storm();
         }
         Ok(())
     }
@@ -363,7 +350,7 @@ mod tests {
         ledger.open(other, "Y in web", time(1 + horizon)).await.unwrap();
         assert!(ledger.records().keys.contains_key(&id.key), "within the horizon");
         ledger.settle(id).await.unwrap();
-        ledger.hold(other.key, None, &[], time(2 + horizon + 60).into()).await.unwrap();
+        ledger.note(other.key, &[], time(2 + horizon + 60).into()).await.unwrap();
         assert_eq!(ledger.records().keys.keys().collect::<Vec<_>>(), [&other.key]);
     }
 }

@@ -15,7 +15,7 @@ pub use execute::execute;
 pub use stormfold_core::ledger::*;
 
 use crate::storm::decide::CloseReason;
-use crate::storm::{Digest, Epoch, StormId, StormKey};
+use crate::storm::{AlertReport, Epoch, StormId, StormKey};
 
 /// Where a ledger asks for all Signals to be read again, when it finds by itself that it may have lost something.
 pub type ResyncSender = UnboundedSender<ResyncReason>;
@@ -35,17 +35,14 @@ pub trait Ledger: Send + Sync {
     /// `None`: the epoch is not later than the last one that was closed.
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError>;
 
-    /// Remembers that a closed storm of `key` holds these occurrences. `epoch`: of that storm, where it can still be told.
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        at: DedupWindow,
-    ) -> Result<(), LedgerError>;
+    /// Remembers what the Signals of a storm that is over had reported. How many alerts of the key fire on and are in no storm.
+    async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError>;
 
-    /// Remembers these occurrences as over, for a storm that may still open with them.
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError>;
+    /// Remembers reports that no storm takes in: ends of what is in none, and more of what a person has handled.
+    async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError>;
+
+    /// The open storm takes over what fires on since the storms before it. How many alerts those are.
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError>;
 
     /// The storms that have something to publish.
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError>;
@@ -59,8 +56,8 @@ pub trait Ledger: Send + Sync {
     /// Says that this snapshot is in the cluster. True when nothing came since.
     async fn ack(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError>;
 
-    /// Closes a storm if it is still as in this snapshot. It holds its occurrences from then on, and its final facts are kept
-    /// until it is settled.
+    /// Closes a storm if it is still as in this snapshot. What a source that reports ends has not ended is left to the next storm, unless a person asked
+    /// for the end. The final facts are kept until it is settled.
     async fn close(
         &self,
         id: StormId,

@@ -18,7 +18,6 @@ pub struct ServerReading {
     pub fragmentation: Option<f64>,
     pub allocator_fragmentation: Option<f64>,
     pub evicted_keys: Option<f64>,
-    pub max_intset_entries: Option<f64>,
     pub dirty_storms: Option<f64>,
     pub oldest_dirty_seconds: Option<f64>,
 }
@@ -36,7 +35,7 @@ struct ServerState {
 
 type Gauge = (&'static str, &'static str, fn(&ServerReading) -> Option<f64>);
 
-const GAUGES: [Gauge; 9] = [
+const GAUGES: [Gauge; 8] = [
     ("ledger_server_used_memory_bytes", "Memory that Redis has given out (used_memory)", |r| r.used_memory),
     ("ledger_server_max_memory_bytes", "Where Redis refuses writes (maxmemory); 0: nowhere", |r| r.max_memory),
     ("ledger_server_resident_memory_bytes", "Memory that the process of Redis occupies (used_memory_rss)", |r| {
@@ -50,9 +49,6 @@ const GAUGES: [Gauge; 9] = [
     ),
     ("ledger_server_evicted_keys", "Keys thrown away since the start of Redis; any but 0 may be a lost count", |r| {
         r.evicted_keys
-    }),
-    ("ledger_server_max_intset_entries", "Up to how many members a set is small (set-max-intset-entries)", |r| {
-        r.max_intset_entries
     }),
     ("ledger_dirty_storms", "Storms with a change that is not published", |r| r.dirty_storms),
     ("ledger_oldest_dirty_seconds", "Age of the oldest change that is not published; 0: there is none", |r| {

@@ -93,6 +93,7 @@ pub fn intake(
         incomplete: spec.incomplete,
         first_seen,
         last_seen,
+        reported_at: created,
         reports,
         refused,
         clamped,
@@ -245,7 +246,7 @@ impl<'a> OccurrenceReader<'a> {
         let starts_at = given(found.starts_at);
         let digest = resource.map(|resource| resource.digest(self.key));
         let uid = match found.fingerprint {
-            Some(fingerprint) => uid(self.key, self.cluster, fingerprint, starts_at, digest),
+            Some(fingerprint) => uid(self.key, self.cluster, fingerprint, digest),
             None => {
                 self.key.digest(&[found.place.0.as_bytes(), self.signal.uid.as_bytes(), &found.place.1.to_be_bytes()])
             }

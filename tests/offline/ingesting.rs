@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stormfold::driver::Gates;
 use stormfold::inbox::inbox;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Begun, Closing, DedupWindow, Ledger, LedgerError, Merge, Snapshot};
+use stormfold::ledger::{Begun, Closing, DedupWindow, Holding, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::policies::tell_policies;
 use stormfold::runtime::part_gate::PartGate;
@@ -19,7 +19,7 @@ use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Parts, Scope, pattern};
-use stormfold::storm::{Digest, Epoch, Observation, StormId, StormKey};
+use stormfold::storm::{AlertReport, Epoch, Observation, StormId, StormKey};
 use stormfold::watch::signals::SignalReader;
 use stormfold::watch::watch_requests;
 use stormfold_core::engine::{Engine, Settings};
@@ -62,17 +62,14 @@ impl Ledger for Flaky {
         }
         self.inner.open(id, pattern, now).await
     }
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        at: DedupWindow,
-    ) -> Result<(), LedgerError> {
-        self.inner.hold(key, epoch, uids, at).await
+    async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError> {
+        self.inner.hold(holding).await
     }
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
-        self.inner.note_resolved(key, uids, at).await
+    async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError> {
+        self.inner.note(key, reports, at).await
+    }
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+        self.inner.take_over(id, now).await
     }
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
         self.inner.dirty().await

@@ -185,7 +185,7 @@ async fn a_storm_that_is_open_in_the_cluster_but_unknown_to_the_ledger_is_adopte
 
 async fn is_forgotten(press: &mut Press) {
     let held = Merge::NotOpen { opens: vec![false], last: Some(EPOCH) };
-    assert_eq!(press.merge("prod", &[1], 60).await, held, "a repeat opens nothing");
+    assert_eq!(press.merge("prod", &[1], 0).await, held, "delivered again, it opens nothing");
     assert!(matches!(press.merge("prod", &[2], 60).await, Merge::NotOpen { opens, .. } if opens == [true]));
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);
 }

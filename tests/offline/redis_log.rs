@@ -4,7 +4,6 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use stormfold::ledger::Ledger;
-use stormfold::ledger::redis::RedisSettings;
 use tracing::subscriber::DefaultGuard;
 
 use crate::redis_server::RedisServer;
@@ -61,19 +60,6 @@ async fn an_outage_is_two_lines_in_the_log_and_none_has_the_password() {
     assert_eq!(log.count("INFO", "connected to Redis"), 2, "{}", log.text());
     assert_eq!(log.count("WARN", "another server took its place"), 1, "{}", log.text());
     assert!(!log.text().contains("6174"), "{}", log.text());
-}
-
-#[tokio::test]
-async fn small_sets_that_grow_big_early_are_warned_of_with_what_they_cost() {
-    let server = RedisServer::start(&[]);
-    server.command("CONFIG SET set-max-intset-entries 512").unwrap();
-    let (log, _guard) = Log::start();
-    let world = World::new(RedisSettings::new(server.url()));
-    world.ledger.begin().await.unwrap();
-    world.write().await.unwrap();
-    assert_eq!(log.count("WARN", "set-max-intset-entries of Redis is 512"), 1, "{}", log.text());
-    assert_eq!(log.count("WARN", "145 KB instead of 17 KB"), 1, "{}", log.text());
-    assert_eq!(log.count("INFO", "Redis saves nothing to disk"), 1, "{}", log.text());
 }
 
 #[tokio::test]

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use stormfold::ledger::redis::{ACL_RULE, RedisSettings};
-use stormfold::ledger::{Closing, Durability, Ledger, LedgerError, Merge};
+use stormfold::ledger::{Closing, Durability, Holding, Ledger, LedgerError, Merge};
 use stormfold::storm::StormId;
+use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::CloseReason;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::redis_server::RedisServer;
-use crate::redis_world::{PATIENCE, World, key, now, signal, until};
+use crate::redis_world::{PATIENCE, World, key, now, over, signal, until};
 
 /// What the watch said last.
 type Said = watch::Receiver<Option<Result<(), String>>>;
@@ -153,7 +154,6 @@ async fn the_watch_exports_memory_and_what_waits_to_be_published() {
     let gauge = |name: &str| gauges[&format!("stormfold_ledger_{name}")];
     assert_eq!(gauge("connected"), 1.0);
     assert_eq!(gauge("server_max_memory_bytes"), 67_108_864.0);
-    assert_eq!(gauge("server_max_intset_entries"), 16_384.0);
     assert_eq!(gauge("server_evicted_keys"), 0.0);
     assert_eq!(gauge("dirty_storms"), 1.0);
     assert_eq!(gauge("oldest_dirty_seconds"), 90.0);
@@ -181,7 +181,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
         ledger.merge(&[(key(), vec![signal(uids), signal(&[(99, true)])])], at).await.unwrap().remove(0)
     };
     assert!(matches!(merge(&[(1, true)], 0).await, Merge::NotOpen { .. }));
-    ledger.note_resolved(key(), &[2], now().into()).await.unwrap();
+    ledger.note(key(), &[over(2)], now().into()).await.unwrap();
     assert_eq!(ledger.open(id, "X in prod", now()).await.unwrap(), Some(id.epoch));
     assert!(matches!(merge(&[(1, true), (2, true), (1, false)], 0).await, Merge::Joined { .. }));
     assert_eq!(ledger.dirty().await.unwrap(), [id]);
@@ -189,15 +189,26 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
     ledger.mark_published(id).await.unwrap();
     assert!(ledger.ack(id, &snapshot).await.unwrap());
     let snapshot = ledger.snapshot(id).await.unwrap();
-    assert_eq!(ledger.close(id, &snapshot, CloseReason::Quiet, now().into()).await.unwrap(), Closing::Closed);
+    assert_eq!(
+        ledger.close(id, &snapshot, CloseReason::Quiet, now().into()).await.unwrap(),
+        Closing::Closed { left: 0 }
+    );
     ledger.snapshot(id).await.unwrap();
     ledger.settle(id).await.unwrap();
     // What it held is met again a horizon later.
     assert!(matches!(merge(&[(1, true)], 7).await, Merge::NotOpen { .. }));
-    ledger.hold(key(), Some(id.epoch), &[5], now().into()).await.unwrap();
+    let holding = Holding {
+        key: key(),
+        epoch: Some(id.epoch),
+        reports: vec![over(5)],
+        end: StormEnd::Closed(now().as_microsecond()),
+        at: now().into(),
+    };
+    ledger.hold(&holding).await.unwrap();
     let next = |seconds| StormId { epoch: id.epoch + seconds, ..id };
     for storm in [next(10), next(20)] {
         assert_eq!(ledger.open(storm, "X in prod", now()).await.unwrap(), Some(storm.epoch));
+        assert_eq!(ledger.take_over(storm, now()).await.unwrap(), 0);
         assert!(matches!(merge(&[(7, true)], 0).await, Merge::Joined { .. }));
         if storm == next(10) {
             ledger.forget(storm, now().into()).await.unwrap();
@@ -213,14 +224,13 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_read_the_configuration_the_ledger_works_and_the_limit_is_unknown() {
+async fn without_the_right_to_read_the_configuration_the_ledger_works() {
     let server = RedisServer::start(&[]);
     let world = as_user(&server, &ACL_RULE.replace(" +config|get", "")).await;
     let (mut said, _stop) = watch_over(&world);
     says(&mut said, |_| true).await.unwrap();
     let gauges = gauges(&world);
     assert!(gauges.contains_key("stormfold_ledger_server_used_memory_bytes"));
-    assert!(!gauges.contains_key("stormfold_ledger_server_max_intset_entries"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use stormfold::ledger::redis::{RedisLedger, RedisSettings};
 use stormfold::ledger::{Ledger, LedgerError};
 use stormfold::metrics::Metrics;
 use stormfold::storm::fixtures::observation;
-use stormfold::storm::{Observation, Report, Severity, StormKey};
+use stormfold::storm::{AlertReport, Digest, Observation, Report, Says, Severity, StormKey};
 use stormfold_core::engine::resync::ResyncReason;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -38,7 +38,7 @@ impl World {
 
     /// A call that writes.
     pub async fn write(&self) -> Result<(), LedgerError> {
-        tokio::time::timeout(PATIENCE, self.ledger.hold(key(), Some(7), &[1, 2], now().into()))
+        tokio::time::timeout(PATIENCE, self.ledger.note(key(), &[over(1), over(2)], now().into()))
             .await
             .expect("every call ends")
     }
@@ -59,6 +59,11 @@ pub async fn until<T, E: std::fmt::Debug>(mut call: impl AsyncFnMut() -> Result<
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The end of an alert that nobody saw begin.
+pub fn over(uid: Digest) -> AlertReport {
+    AlertReport { uid, at: now().as_microsecond(), says: Says::Resolved }
 }
 
 pub fn key() -> StormKey {

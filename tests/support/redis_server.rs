@@ -22,7 +22,7 @@ impl RedisServer {
     /// Starts one that keeps nothing on disk unless these further arguments, such as `["--maxmemory", "64mb"]`, say so, and waits
     /// until it answers.
     pub fn start(arguments: &[&str]) -> Self {
-        let own = ["--save", "", "--set-max-intset-entries", "16384"];
+        let own = ["--save", ""];
         let arguments: Vec<String> = own.iter().chain(arguments).map(ToString::to_string).collect();
         let folder = TempDir::new().expect("a folder for the server");
         let port = free_port();

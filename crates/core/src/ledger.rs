@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::disposition::Disposition;
+use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{DEDUP_HORIZON, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertReport, DEDUP_HORIZON, DigestKey, Epoch, Micros, Observation, StormId, StormKey};
 
 /// The observations of one key.
 pub type Batch = (StormKey, Vec<Observation>);
@@ -16,6 +17,13 @@ pub struct DedupWindow {
     pub now: Timestamp,
     /// How long, after it was last met.
     pub horizon: SignedDuration,
+}
+
+impl DedupWindow {
+    /// What was reported before this is remembered no longer.
+    pub fn earliest(self) -> Micros {
+        self.now.as_microsecond().saturating_sub(i64::try_from(self.horizon.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 impl From<Timestamp> for DedupWindow {
@@ -74,8 +82,8 @@ pub enum Durability {
 }
 
 /// For each observation whether closed storms hold all of it; empty when they hold none as a whole.
-pub fn wholly_held(observations: &[Observation], is_held: impl Fn(&Digest) -> bool) -> Vec<bool> {
-    let whole = |o: &Observation| !o.reports.is_empty() && o.reports.iter().all(|report| is_held(&report.uid));
+pub fn wholly_held(observations: &[Observation], is_held: impl Fn(&AlertReport) -> bool) -> Vec<bool> {
+    let whole = |o: &Observation| !o.reports.is_empty() && o.says().all(|report| is_held(&report));
     let held: Vec<bool> = observations.iter().map(whole).collect();
     if held.contains(&true) { held } else { Vec::new() }
 }
@@ -111,7 +119,7 @@ pub enum Merge {
     },
     /// No storm of this key is open, and nothing was counted.
     NotOpen {
-        /// For each observation, in order, whether it has a firing occurrence that no closed storm holds: whether it opens a storm.
+        /// For each observation, in order, whether it has an alert that fires and is in no storm: whether it opens one.
         opens: Vec<bool>,
         /// The epoch of the last storm that the ledger closed.
         last: Option<Epoch>,
@@ -141,20 +149,25 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Closing {
     /// The storm is closed: nothing joins it any more.
-    Closed,
+    Closed {
+        /// How many alerts fire on: the next storm takes them over.
+        left: usize,
+    },
     /// Something changed since the snapshot, or the storm was not open: nothing was done.
     Changed,
 }
 
-/// Occurrences that a closed storm of a key holds, to be remembered.
+/// What the Signals of a storm that is over had reported, to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holding {
     /// The key.
     pub key: StormKey,
     /// Epoch of that storm, where it is known.
     pub epoch: Option<Epoch>,
-    /// The occurrences.
-    pub uids: Vec<Digest>,
+    /// The reports.
+    pub reports: Vec<AlertReport>,
+    /// How that storm ended.
+    pub end: StormEnd,
     /// When, and for how long.
     pub at: DedupWindow,
 }
@@ -167,7 +180,8 @@ pub enum LedgerCall {
     Merge { batches: std::sync::Arc<Vec<Batch>>, now: Timestamp },
     Open { id: StormId, pattern: String, now: Timestamp },
     Hold(Vec<Holding>),
-    NoteResolved { key: StormKey, uids: Vec<Digest>, at: DedupWindow },
+    Note { key: StormKey, reports: Vec<AlertReport>, at: DedupWindow },
+    TakeOver(StormId, Timestamp),
     Dirty,
     Snapshot(StormId),
     MarkPublished(StormId),
@@ -185,6 +199,8 @@ pub enum LedgerReply {
     Begun(Begun),
     Merged(Vec<Merge>),
     Opened(Option<Epoch>),
+    TakenOver(usize),
+    Held(Vec<(StormKey, usize)>),
     Dirty(Vec<StormId>),
     Snapshot(Snapshot),
     Closing(Closing),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, Wish};
 use crate::storm::{Epoch, Opening, Outcome, StormId, StormMetadata};
 
@@ -88,6 +89,13 @@ impl Request {
     /// Its end, if it is closed. Whoever writes an end has closed the storm: the CRD lets nobody take that back, nor change it.
     pub fn end(&self) -> Option<&End> {
         self.shown.as_ref()?.end.as_ref()
+    }
+
+    /// What the end of its storm means for the alerts that fire on.
+    pub fn storm_end(&self) -> StormEnd {
+        let end = self.end();
+        let at = end.and_then(|end| end.at).unwrap_or(Timestamp::MIN);
+        StormEnd::of(end.and_then(|end| end.reason).unwrap_or(CloseReason::Quiet), at)
     }
 
     /// Whether it was closed because an older one held its storm: then it never held anything.

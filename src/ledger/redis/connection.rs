@@ -56,7 +56,6 @@ struct Live {
     number: u64,
     /// Which run of which server: another one may have another memory.
     server: Arc<str>,
-    config: Option<Config>,
 }
 
 /// The server of the last `begin`.
@@ -110,7 +109,7 @@ impl Connection {
     }
 
     /// What the server says of itself now. One that must not be used is left, and every call is refused until it is mended.
-    pub(super) async fn look(&self) -> Result<(Info, Option<Config>), LedgerError> {
+    pub(super) async fn look(&self) -> Result<Info, LedgerError> {
         let mut question = redis::pipe();
         question.cmd("INFO");
         let replies = self.call(LedgerOperation::Check, &question, false).await?;
@@ -123,9 +122,9 @@ impl Connection {
         // A primary that was a replica for a moment keeps its connections, and has the data of another.
         if info.identity() != live.server {
             self.lose(&live, &lost()).await;
-            return Ok((info, self.live().await?.config));
+            return Ok(info);
         }
-        Ok((info, live.config))
+        Ok(info)
     }
 
     /// Whether the server may be used. What it has thrown away is told either way.
@@ -287,7 +286,7 @@ impl Connection {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             let mut questions = load_scripts();
             questions.cmd("INFO");
-            questions.cmd("CONFIG").arg("GET").arg("set-max-intset-entries").arg("save");
+            questions.cmd("CONFIG").arg("GET").arg("save");
             let replies = connection.req_packed_commands(&questions, 0, questions.len()).await?;
             Ok((connection, replies))
         });
@@ -307,7 +306,7 @@ impl Connection {
         }
         info.tell(config.as_ref());
         tracing::debug!(version = info.version(), server = %info.identity(), "a connection to Redis");
-        Ok(Live { connection, number, server: info.identity(), config })
+        Ok(Live { connection, number, server: info.identity() })
     }
 }
 

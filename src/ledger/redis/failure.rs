@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn what_somebody_must_mend_is_refused_with_what_to_mend() {
         for (line, mend) in [
-            ("NOPERM User x has no permissions to run the 'sadd' command", "ACL SETUSER <name> ~{??}* "),
-            ("NOPERM this user has no permissions to access one of the keys", "+sadd"),
+            ("NOPERM User x has no permissions to run the 'append' command", "ACL SETUSER <name> ~{??}* "),
+            ("NOPERM this user has no permissions to access one of the keys", "+append"),
             ("WRONGPASS invalid username-password pair or user is disabled.", "--redis-password-file"),
             ("NOAUTH Authentication required.", "--redis-password-file"),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", "belong to something else"),

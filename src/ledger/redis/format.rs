@@ -12,8 +12,8 @@ use crate::storm::DigestKey;
 
 /// The form that this version writes and reads. Raised by every change that the versions before would misread; a field or a member that
 /// they ignore is no such change. 1 is what was there before forms had numbers: its storms may lack the member that merges look for. In 2 the names of
-/// registers end with two characters of `sid`.
-pub(super) const FORMAT: u32 = 3;
+/// registers end with two characters of `sid`; in 3 occurrences are sets, and have no time.
+pub(super) const FORMAT: u32 = 4;
 
 /// Keys removed at once: what Lua's `unpack` takes is 8,000.
 const PAGE: usize = 1_000;

@@ -8,18 +8,14 @@
 //! | key | type | holds | lives |
 //! |---|---|---|---|
 //! | `{pp}h<kid>` | zset as registers | of the open storm: `e` epoch, its `sid` as a member, `p` counter of names published, `a` alerts shown; and, each with the first three characters of `sid` behind it, `l` last seen, `f` −first seen, `s` severity, `r` resolvable, `i` incomplete | while it is open; until something joined it, at most as `l` |
-//! | `{pp}u<sid>` `{pp}r<sid>` | intset | occurrences seen firing; seen resolved | while it is open; `r` as `h` |
-//! | `{pp}x<sid>` | intset | resources counted | while it is open |
+//! | `{pp}a<kid>` | string | the alerts of the open storm, and what storms before it left: counts, and sixteen bytes for each alert (`lua/alerts.lua`) | while a storm is open; then as `l` |
+//! | `{pp}j<sid>` | string | journal: reports that are merged and not yet taken into `a` | until the next look at the storm |
+//! | `{pp}x<sid>` | string | digests of the resources counted, eight bytes each | while it is open |
 //! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
 //! | `{pp}q` | zset | dirty marks `<kid><sid>` by the millisecond of the first unpublished change | until acknowledged |
-//! | `{pp}c<kid><bucket>` | intset | occurrences that closed storms hold, met in one span of two hours | the dedup horizon of the policy after its end |
-//! | `{pp}d<kid>` | intset | occurrences over before any storm opened with them | the dedup horizon |
-//! | `{pp}l<kid>` | zset | `m` the last closed epoch | the dedup horizon and one span after the close |
+//! | `{pp}l<kid>` | zset | `m` the last closed epoch | the dedup horizon after the close |
 //! | `{pp}f<sid>` | string | final facts of a closed storm | until its end is in the cluster; at most as `l` |
-//! | `{pp}t<sid>` | intset | scratch of `forget` | a minute |
 //! | `{00}e` | string | the incarnation: `v` and the number of the form of all this (`format`), 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
-
-use jiff::{SignedDuration, Timestamp};
 
 use crate::ledger::DedupWindow;
 use crate::storm::{DigestKey, Epoch, StormKey};
@@ -29,14 +25,6 @@ pub(super) const INCARNATION: &str = "{00}e";
 
 /// How many partitions there are. Enough to spread over the nodes of a Redis Cluster, few enough to read all dirty marks in one pipeline.
 pub(super) const PARTITIONS: u16 = 256;
-
-/// How long the scratch of `forget` may be left by a crash, in seconds.
-pub(super) const SCRATCH_SECONDS: i64 = 60;
-
-/// What closed storms hold is kept in spans of this many seconds: the shortest dedup horizon of a policy.
-const SPAN: i64 = 2 * 3600;
-/// Spans in the longest dedup horizon of a policy: a day.
-pub(super) const MAX_SPANS: i64 = 12;
 
 /// The dirty marks of one partition.
 pub(super) fn dirty(partition: u16) -> String {
@@ -50,30 +38,9 @@ pub(super) fn is_ours(key: &str) -> bool {
     partition && kind.is_ascii_lowercase() && key != INCARNATION
 }
 
-/// When `l` and `f` expire: not before any `c` of the same close, so that an epoch is never forgotten before what it held.
+/// When what is kept of closed storms expires, in unix seconds.
 pub(super) fn closed_expires(at: DedupWindow) -> i64 {
-    at.now.as_second().saturating_add((spans(at.horizon) + 1) * SPAN)
-}
-
-/// When `d` expires.
-pub(super) fn early_expires(at: DedupWindow) -> i64 {
-    at.now.as_second().saturating_add(spans(at.horizon) * SPAN)
-}
-
-/// The span that `now` is in. What is met in one span is remembered for the horizon after its end: each occurrence for itself,
-/// whatever others of the key are met.
-pub(super) fn bucket(now: Timestamp) -> i64 {
-    now.as_second().div_euclid(SPAN)
-}
-
-/// How many spans back a horizon goes.
-pub(super) fn spans(horizon: SignedDuration) -> i64 {
-    horizon.as_secs().saturating_add(SPAN - 1).div_euclid(SPAN).clamp(1, MAX_SPANS)
-}
-
-/// When the `c` of now expires.
-pub(super) fn bucket_expires(at: DedupWindow) -> i64 {
-    (bucket(at.now).saturating_add(spans(at.horizon)).saturating_add(1)).saturating_mul(SPAN)
+    at.now.as_second().saturating_add(at.horizon.as_secs())
 }
 
 /// The names of the keys of one StormKey.
@@ -111,14 +78,9 @@ impl KeyNames {
         self.name('l', &self.kid)
     }
 
-    /// What closed storms hold, as met in this bucket.
-    pub(super) fn held(&self, bucket: i64) -> String {
-        self.name('c', &format!("{}{bucket}", self.kid))
-    }
-
-    /// What was over early.
-    pub(super) fn early(&self) -> String {
-        self.name('d', &self.kid)
+    /// Alerts.
+    pub(super) fn alerts(&self) -> String {
+        self.name('a', &self.kid)
     }
 
     /// The dirty marks of this partition.
@@ -147,14 +109,9 @@ pub(super) struct StormNames {
 }
 
 impl StormNames {
-    /// Occurrences seen firing.
-    pub(super) fn seen(&self) -> String {
-        self.key.name('u', &self.sid)
-    }
-
-    /// Occurrences seen resolved.
-    pub(super) fn resolved(&self) -> String {
-        self.key.name('r', &self.sid)
+    /// Reports that are merged and not yet taken into the alerts.
+    pub(super) fn journal(&self) -> String {
+        self.key.name('j', &self.sid)
     }
 
     /// Resources counted.
@@ -170,11 +127,6 @@ impl StormNames {
     /// Final facts.
     pub(super) fn facts(&self) -> String {
         self.key.name('f', &self.sid)
-    }
-
-    /// Scratch of `forget`.
-    pub(super) fn scratch(&self) -> String {
-        self.key.name('t', &self.sid)
     }
 
     /// What its registers' names end with. Two storms of one key have the same tag once in 262,144 times; then, if a stray of the one

@@ -5,19 +5,17 @@
 //! storm was closed before the piece (what it wrote is a stray, and is removed) or in its midst (then the closed storm holds what
 //! it had by then): either way it is merged again, and what is held does not count twice.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use redis::Value;
 
 use super::RedisLedger;
 use super::known::MergeTarget;
-use super::look::{HeldOccurrences, not_open};
-use super::piece::{Piece, fresh, registers};
+use super::look::not_open;
+use super::piece::Piece;
 use super::reply::{CommandReply, read};
-use crate::ledger::{Batch, LedgerError, Merge, wholly_held};
+use crate::ledger::{Batch, LedgerError, Merge};
 use crate::metrics::{LedgerOperation, MergeOutcome};
-use crate::storm::{Digest, Observation, StormId};
+use crate::storm::{Observation, StormId};
 
 /// Batches in one pipeline: beyond 64 nothing is gained (`docs/measurements.md`).
 pub(super) const PIPELINE: usize = 64;
@@ -28,8 +26,8 @@ const ATTEMPTS: usize = 4;
 
 /// What became of a piece.
 enum Done {
-    /// For each observation, how many of its reports were new.
-    Joined(Vec<usize>),
+    /// It joined its storm.
+    Joined,
     /// Its storm was closed, or dropped: what it wrote belongs to none.
     Stray,
     /// The server refused some of its commands.
@@ -72,30 +70,35 @@ impl RedisLedger {
     }
 
     async fn try_merge(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Attempt>, LedgerError> {
-        let closed = self.look_at_unknown(batches, now).await?;
-        let held = self.held(batches, now).await?;
+        let closed = self.look_at_unknown(batches).await?;
         let mut attempts = Vec::with_capacity(batches.len());
         let mut pieces = Vec::new();
-        for (index, (batch, held)) in batches.iter().zip(&held).enumerate() {
+        for (index, batch) in batches.iter().enumerate() {
             attempts.push(match self.known.target(batch.0) {
                 Some(target) => {
-                    self.cut(index, batch, &target, &held.uids, &mut pieces);
-                    let (whole, last) = (wholly_held(&batch.1, |uid| held.uids.contains(uid)), held.last);
-                    let last = last.filter(|_| !whole.is_empty());
-                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new(), held: whole, last })
+                    let (held, last) = self.known.wholly_held(batch.0, &batch.1);
+                    self.cut(index, batch, &target, &mut pieces);
+                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new(), held, last })
                 }
-                None => Attempt::Settled(not_open(batch, closed.get(&batch.0).copied().flatten(), &held.uids)),
+                None => Attempt::Settled(not_open(batch, closed.get(&batch.0))),
             });
         }
         for chunk in pieces.chunks(PIPELINE) {
-            for (piece, done) in chunk.iter().zip(self.send_pieces(chunk, &held, now).await?) {
+            let sent = self.send_pieces(chunk, now).await;
+            if sent.is_err() {
+                for piece in &pieces {
+                    self.known.doubt(piece.id);
+                }
+            }
+            for (piece, done) in chunk.iter().zip(sent?) {
                 match (done, &mut attempts[piece.batch]) {
-                    (Done::Joined(counts), Attempt::Settled(Merge::Joined { new, .. })) => new.extend(counts),
+                    (Done::Joined, Attempt::Settled(Merge::Joined { new, .. })) => new.extend(&piece.untold.counts),
                     // Another piece of this batch was a stray, or refused: all of the batch is merged again, and this part of it is
                     // known then.
-                    (Done::Joined(_), _) | (Done::Full(_), Attempt::Stray) => {}
+                    (Done::Joined, _) | (Done::Full(_), Attempt::Stray) => {}
                     (Done::Full(why), attempt) => {
                         *attempt = Attempt::Settled(Merge::Full { epoch: piece.id.epoch, why });
+                        self.known.doubt(piece.id);
                     }
                     (Done::Stray, attempt) => {
                         *attempt = Attempt::Stray;
@@ -108,14 +111,7 @@ impl RedisLedger {
         Ok(attempts)
     }
 
-    fn cut<'a>(
-        &self,
-        batch: usize,
-        (key, observations): &'a Batch,
-        target: &MergeTarget,
-        held: &HashSet<Digest>,
-        pieces: &mut Vec<Piece<'a>>,
-    ) {
+    fn cut(&self, batch: usize, (key, observations): &Batch, target: &MergeTarget, pieces: &mut Vec<Piece>) {
         let id = StormId { key: *key, epoch: target.epoch };
         let mut rest = observations.as_slice();
         while !rest.is_empty() {
@@ -127,25 +123,16 @@ impl RedisLedger {
             let count = rest.iter().take_while(fits).count().max(1);
             let (observations, others) = rest.split_at(count);
             rest = others;
-            let firing = fresh(observations, held).filter(|report| report.firing);
-            let mut resources: Vec<_> = firing.filter_map(|report| report.resource.clone()).collect();
-            let registers = registers(observations, held);
-            let (registers, marks) = self.known.news(id, &registers, &mut resources);
-            let marks = marks && fresh(observations, held).next().is_some();
-            pieces.push(Piece { batch, observations, id, names: target.names.clone(), registers, resources, marks });
+            let untold = self.known.take_in(id, observations);
+            pieces.push(Piece { batch, id, names: target.names.clone(), untold });
         }
     }
 
-    async fn send_pieces(
-        &self,
-        pieces: &[Piece<'_>],
-        held: &[HeldOccurrences],
-        now: Timestamp,
-    ) -> Result<Vec<Done>, LedgerError> {
+    async fn send_pieces(&self, pieces: &[Piece], now: Timestamp) -> Result<Vec<Done>, LedgerError> {
         let mut pipeline = redis::pipe();
         let mut ends = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            piece.commands(&mut pipeline, &held[piece.batch].uids, now.as_millisecond());
+            piece.commands(&mut pipeline, now.as_millisecond());
             ends.push(pipeline.len());
         }
         let mut replies = self.connection.send_each(LedgerOperation::Merge, &pipeline).await?.into_iter();
@@ -154,27 +141,21 @@ impl RedisLedger {
         for (piece, end) in pieces.iter().zip(ends) {
             let own = replies.by_ref().take(end - begin).collect();
             begin = end;
-            done.push(self.piece_done(piece, own, &held[piece.batch].uids)?);
+            done.push(self.piece_done(piece, own)?);
         }
         Ok(done)
     }
 
-    fn piece_done(
-        &self,
-        piece: &Piece<'_>,
-        mut replies: Vec<CommandReply>,
-        held: &HashSet<Digest>,
-    ) -> Result<Done, LedgerError> {
+    fn piece_done(&self, piece: &Piece, mut replies: Vec<CommandReply>) -> Result<Done, LedgerError> {
         let open = replies.pop().unwrap_or(Ok(Value::Nil))?;
         if read::<Option<usize>>(&[open], 0)?.is_none() {
             return Ok(Done::Stray);
         }
-        let replies: Vec<Value> = match replies.into_iter().collect() {
+        match replies.into_iter().collect::<Result<Vec<Value>, _>>() {
             Err(LedgerError::Full(why)) => return Ok(Done::Full(why)),
-            replies => replies?,
-        };
-        let news = piece.news(&replies, held)?;
-        self.known.merged(piece.id, &piece.registers, &piece.resources, piece.marks, news.fired);
-        Ok(Done::Joined(news.counts))
+            replies => drop(replies?),
+        }
+        self.known.told(piece.id, &piece.untold);
+        Ok(Done::Joined)
     }
 }

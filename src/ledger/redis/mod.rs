@@ -3,6 +3,7 @@
 //! `keys` says what is kept and for how long, `format` in which form, `merge` is the hot path, `storm` the life of one storm in scripts, `connection` the way to
 //! the server (`endpoint` its address, `failure` its errors, `server` what it must be, `watch` the look at it), `known` what this process need not ask twice.
 
+mod alerts;
 mod connection;
 mod endpoint;
 mod facts;
@@ -12,6 +13,7 @@ mod keys;
 mod known;
 mod look;
 mod merge;
+mod past;
 mod piece;
 mod reply;
 mod scripts;
@@ -32,13 +34,12 @@ pub use server::ACL_RULE;
 use connection::Connection;
 use keys::{KeyNames, PARTITIONS, StormNames};
 use known::{KnownStorms, MergeTarget};
-use piece::add_members;
-use reply::{read, whole};
+use reply::read;
 
-use super::{Begun, Closing, DedupWindow, Durability, Ledger, LedgerError, Merge, ResyncSender, Snapshot};
+use super::{Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, ResyncSender, Snapshot};
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
-use crate::storm::{Digest, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
 
 /// A ledger in Redis.
 pub struct RedisLedger {
@@ -155,38 +156,22 @@ impl Ledger for RedisLedger {
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
         let open = self.open_storm(id, now).await?;
         let Some(epoch) = open else { return Ok(None) };
-        let held = self.look(&[id.key], now).await?.pop().is_some_and(|look| look.held);
+        let look = self.look(&[id.key]).await?.pop().unwrap_or_default();
         let names = Arc::new(self.storm_names(StormId { key: id.key, epoch })?);
-        self.known.opened(id.key, MergeTarget { epoch, names, held }, pattern);
+        self.known.opened(id.key, MergeTarget { epoch, names }, pattern, look);
         Ok(Some(epoch))
     }
 
-    async fn hold(
-        &self,
-        key: StormKey,
-        epoch: Option<Epoch>,
-        uids: &[Digest],
-        at: DedupWindow,
-    ) -> Result<(), LedgerError> {
-        let (names, bucket) = (self.names(key)?, keys::bucket(at.now));
-        let mut pipeline = redis::pipe();
-        add_members(&mut pipeline, &names.held(bucket), uids);
-        pipeline.cmd("EXPIREAT").arg(names.held(bucket)).arg(keys::bucket_expires(at));
-        if let Some(epoch) = epoch {
-            pipeline.cmd("ZADD").arg(names.last()).arg("GT").arg(epoch).arg("m");
-            pipeline.cmd("EXPIREAT").arg(names.last()).arg(keys::closed_expires(at));
-        }
-        self.connection.send(LedgerOperation::Hold, &pipeline).await?;
-        self.known.holds(key);
-        Ok(())
+    async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError> {
+        self.hold_reports(holding).await
     }
 
-    async fn note_resolved(&self, key: StormKey, uids: &[Digest], at: DedupWindow) -> Result<(), LedgerError> {
-        let early = self.names(key)?.early();
-        let mut pipeline = redis::pipe();
-        add_members(&mut pipeline, &early, uids);
-        pipeline.cmd("EXPIREAT").arg(&early).arg(keys::early_expires(at));
-        self.connection.send(LedgerOperation::Hold, &pipeline).await.map(drop)
+    async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError> {
+        self.note_reports(key, reports, at).await
+    }
+
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+        self.take_over_left(id, now).await
     }
 
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {

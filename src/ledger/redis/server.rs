@@ -7,17 +7,13 @@ use crate::ledger::LedgerError;
 
 /// The least rights that suffice, as `ACL SETUSER` takes them: `ACL SETUSER stormfold on >password` and this. `hello`, `info`,
 /// `script|load` and `config|get` are for each new connection, the others for the ledger, its scripts included. `config|get` may be
-/// left out: then nothing can be said of `set-max-intset-entries`. Every key begins with `{pp}`.
+/// left out: then nothing can be said of whether Redis saves to disk. Every key begins with `{pp}`.
 pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha \
-                            +get +set +scan +del +unlink +exists +expire +expireat +persist \
-                            +sadd +scard +smismember +sintercard +sunionstore +sdiffstore \
+                            +get +set +setrange +append +scan +del +unlink +exists +expire +expireat +persist \
                             +zadd +zcard +zincrby +zmscore +zrange +zrank +zrem +zscore \
                             +rpush +lrange +llen +ltrim";
 
-/// Sets of up to so many members are kept sorted in 8 bytes each; beyond it they become hash tables of ten times the size.
-pub(super) const WANTED_INTSET_ENTRIES: u64 = 16_384;
-
-/// The oldest server with `SINTERCARD` and scripts with flags.
+/// The oldest server with scripts that have flags.
 const OLDEST: (u32, u32) = (7, 0);
 
 /// `INFO`, read.
@@ -96,17 +92,8 @@ impl Info {
             tracing::warn!("Redis does not say its maxmemory-policy: see that it is noeviction");
         }
         let Some(config) = config else {
-            return tracing::warn!(
-                "CONFIG GET is forbidden: whether set-max-intset-entries is {WANTED_INTSET_ENTRIES} or more, and whether Redis \
-                 saves to disk, is unknown"
-            );
+            return tracing::info!("CONFIG GET is forbidden: whether Redis saves to disk is unknown");
         };
-        if let Some(entries) = config.max_intset_entries.filter(|entries| *entries < WANTED_INTSET_ENTRIES) {
-            tracing::warn!(
-                "set-max-intset-entries of Redis is {entries}: a storm of 1,000 alerts on 1,000 resources costs about 145 KB instead \
-                 of 17 KB; CONFIG SET set-max-intset-entries {WANTED_INTSET_ENTRIES}, and in redis.conf"
-            );
-        }
         if self.text("aof_enabled") == Some("0") && config.saves == Some(false) {
             tracing::info!("Redis saves nothing to disk: after its restart all Signals are read again");
         }
@@ -116,8 +103,6 @@ impl Info {
 /// What `CONFIG GET` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
-    /// Up to how many members a set of numbers stays small.
-    pub(super) max_intset_entries: Option<u64>,
     /// Whether snapshots are written.
     saves: Option<bool>,
 }
@@ -125,10 +110,7 @@ pub(super) struct Config {
 impl Config {
     /// From names and values.
     pub(super) fn of(values: &HashMap<String, String>) -> Self {
-        Self {
-            max_intset_entries: values.get("set-max-intset-entries").and_then(|entries| entries.parse().ok()),
-            saves: values.get("save").map(|save| !save.is_empty()),
-        }
+        Self { saves: values.get("save").map(|save| !save.is_empty()) }
     }
 }
 

@@ -3,14 +3,17 @@
 use jiff::Timestamp;
 use redis::{Cmd, Value};
 
-use super::keys::{INCARNATION, SCRATCH_SECONDS, StormNames, bucket, bucket_expires, closed_expires};
-use super::piece::add_members;
+use super::alerts::digests;
+use super::keys::{INCARNATION, StormNames, closed_expires};
+use super::known::Unshown;
+use super::past::end_arguments;
 use super::reply::{read, whole};
 use super::{RedisLedger, facts, random, scripts};
 use crate::ledger::{Closing, DedupWindow, LedgerError, Snapshot, Version};
 use crate::metrics::LedgerOperation;
+use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{Epoch, Sample, Severity, StormId, StormMetadata};
+use crate::storm::{DEDUP_HORIZON, Epoch, Sample, Severity, StormId, StormMetadata};
 
 /// Names read and staged at once: what Lua's `unpack` takes is 8,000.
 const PAGE: usize = 1_000;
@@ -41,7 +44,7 @@ struct Page {
 struct Staged {
     mark: String,
     alerts: usize,
-    over: usize,
+    firing: usize,
     resources: usize,
     names: usize,
     negated_first_seen: Option<i64>,
@@ -65,8 +68,7 @@ impl RedisLedger {
     pub(super) async fn open_storm(&self, id: StormId, now: Timestamp) -> Result<Option<Epoch>, LedgerError> {
         let (begun, names) = (self.begun()?, self.storm_names(id)?);
         let expires = closed_expires(now.into());
-        let keys =
-            [names.key.registers(), names.key.last(), names.key.early(), names.resolved(), INCARNATION.to_owned()];
+        let keys = [names.key.registers(), names.key.last(), INCARNATION.to_owned()];
         let mut cmd = scripts::call(&scripts::OPEN, &keys);
         cmd.arg(id.epoch).arg(begun.id.as_ref()).arg(random() & NONCE_MASK).arg(names.sid()).arg(expires);
         match read::<i64>(&[self.run(LedgerOperation::Open, cmd).await?], 0)? {
@@ -101,7 +103,7 @@ impl RedisLedger {
         pipeline.cmd("ZSCORE").arg(names.key.last()).arg("m");
         pipeline.cmd("LRANGE").arg(names.names()).arg(from).arg(from + PAGE - 1);
         pipeline.cmd("GET").arg(names.facts());
-        pipeline.cmd("EXISTS").arg(names.seen()).arg(names.resolved()).arg(names.resources()).arg(names.names());
+        pipeline.cmd("EXISTS").arg(names.journal()).arg(names.resources()).arg(names.names());
         pipeline.cmd("ZSCORE").arg(names.key.dirty()).arg(names.mark());
         pipeline.cmd("GET").arg(INCARNATION);
         let replies = self.connection.send(LedgerOperation::Snapshot, &pipeline).await?;
@@ -161,18 +163,16 @@ impl RedisLedger {
     async fn stage(&self, id: StormId, names: &StormNames, texts: &[String]) -> Result<Option<Staged>, LedgerError> {
         let keys = [
             names.key.registers(),
-            names.seen(),
-            names.resolved(),
+            names.key.alerts(),
+            names.journal(),
             names.resources(),
             names.names(),
             names.key.dirty(),
         ];
-        let digests = self.begun()?.digests;
+        let key = self.begun()?.digests;
         let mut cmd = scripts::call(&scripts::STAGE, &keys);
         cmd.arg(id.epoch).arg(names.mark());
-        for text in texts {
-            cmd.arg(digests.digest(&[b"resource", text.as_bytes()]));
-        }
+        cmd.arg(digests(texts.iter().map(|text| key.digest(&[b"resource", text.as_bytes()]))));
         let reply = self.run(LedgerOperation::Snapshot, cmd).await?;
         if reply == Value::Nil {
             return Ok(None);
@@ -182,7 +182,7 @@ impl RedisLedger {
         Ok(Some(Staged {
             mark: read(&replies, 0)?,
             alerts: read(&replies, 1)?,
-            over: read(&replies, 2)?,
+            firing: read(&replies, 2)?,
             resources: read(&replies, 3)?,
             names: read(&replies, 4)?,
             negated_first_seen: register(5)?,
@@ -203,7 +203,7 @@ impl RedisLedger {
             Some(StormMetadata {
                 pattern: self.known.pattern(id),
                 alert_count: staged.alerts,
-                firing: staged.alerts - staged.over,
+                firing: staged.firing,
                 affected_count: staged.resources,
                 affected_resources: sample.texts(),
                 first_seen: time(-staged.negated_first_seen?)?,
@@ -229,7 +229,7 @@ impl RedisLedger {
 
     pub(super) async fn storm_has_object(&self, id: StormId) -> Result<(), LedgerError> {
         let names = self.storm_names(id)?;
-        let mut cmd = scripts::call(&scripts::PUBLISHED, &[names.key.registers(), names.resolved()]);
+        let mut cmd = scripts::call(&scripts::PUBLISHED, &[names.key.registers(), names.key.alerts()]);
         cmd.arg(id.epoch);
         self.run(LedgerOperation::Ack, cmd).await.map(drop)
     }
@@ -237,7 +237,7 @@ impl RedisLedger {
     pub(super) async fn acknowledge(&self, id: StormId, snapshot: &Snapshot) -> Result<bool, LedgerError> {
         let LedgerView::Open { metadata, .. } = &snapshot.view else { return Ok(true) };
         let names = self.storm_names(id)?;
-        let keys = [names.key.registers(), names.seen(), names.resolved(), names.names(), names.key.dirty()];
+        let keys = [names.key.registers(), names.key.alerts(), names.journal(), names.names(), names.key.dirty()];
         let mut cmd = scripts::call(&scripts::ACK, &keys);
         let Version { mark, merged, names: taken, counter, begun } = &snapshot.version;
         if *begun != self.begun()?.number {
@@ -266,51 +266,39 @@ impl RedisLedger {
         let names = self.storm_names(id)?;
         let keys = [
             names.key.registers(),
-            names.seen(),
-            names.resolved(),
+            names.key.alerts(),
+            names.journal(),
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(at.now)),
             names.facts(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::CLOSE, &keys);
         cmd.arg(id.epoch).arg(names.mark()).arg(snapshot.version.mark.as_ref());
-        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(at)).arg(bucket_expires(at));
-        let closed = read::<bool>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
-        if !closed {
-            return Ok(Closing::Changed);
-        }
+        let (kind, end) = end_arguments(StormEnd::of(reason, at.now));
+        cmd.arg(facts::text(metadata.as_ref(), reason)).arg(closed_expires(at)).arg(kind).arg(end).arg(at.earliest());
+        let left = read::<i64>(&[self.run(LedgerOperation::Close, cmd).await?], 0)?;
+        let Ok(left) = usize::try_from(left) else { return Ok(Closing::Changed) };
         self.known.gone(id);
-        Ok(Closing::Closed)
+        Ok(Closing::Closed { left })
     }
 
     pub(super) async fn forget_storm(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         let names = self.storm_names(id)?;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("DEL").arg(names.scratch());
-        let (unshown, shown) = self.known.unshown(id);
-        add_members(&mut pipeline, &names.scratch(), &unshown);
-        pipeline.cmd("EXPIRE").arg(names.scratch()).arg(SCRATCH_SECONDS);
-        match self.connection.send(LedgerOperation::Close, &pipeline).await {
-            // Without it the script lets all go, and the receipts tell what is handled.
-            Ok(_) | Err(LedgerError::Full(_)) => {}
-            Err(error) => return Err(error),
-        }
+        let Unshown { alerts: unshown, shown, known } = self.known.unshown(id);
         let keys = [
             names.key.registers(),
-            names.seen(),
-            names.resolved(),
+            names.key.alerts(),
+            names.journal(),
             names.names(),
             names.key.dirty(),
             names.key.last(),
-            names.key.held(bucket(at.now)),
-            names.scratch(),
             names.resources(),
         ];
         let mut cmd = scripts::call(&scripts::FORGET, &keys);
-        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(at)).arg(bucket_expires(at)).arg(shown);
+        cmd.arg(id.epoch).arg(names.mark()).arg(closed_expires(at)).arg(shown).arg(digests(unshown)).arg(known);
+        cmd.arg(at.now.as_microsecond()).arg(at.earliest());
         let let_go = self.run(LedgerOperation::Close, cmd).await?;
         self.known.gone(id);
         read(&[let_go], 0)
@@ -340,14 +328,15 @@ impl RedisLedger {
     ) -> Result<bool, LedgerError> {
         let keys = [
             names.key.registers(),
-            names.seen(),
-            names.resolved(),
+            names.key.alerts(),
+            names.journal(),
             names.resources(),
             names.names(),
             names.key.dirty(),
         ];
         let mut cmd = scripts::call(&scripts::REMOVE, &keys);
         cmd.arg(epoch).arg(names.mark()).arg(counter.map(|counter| counter.to_string()).unwrap_or_default());
+        cmd.arg(DEDUP_HORIZON.as_secs());
         read(&[self.run(LedgerOperation::Close, cmd).await?], 0)
     }
 }

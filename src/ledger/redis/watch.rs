@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::RedisLedger;
 use super::keys::{INCARNATION, PARTITIONS, dirty};
 use super::reply::read;
-use super::server::{Config, Info};
-use super::{RedisLedger, whole};
+use super::reply::whole;
+use super::server::Info;
 use crate::ledger::LedgerError;
 use crate::metrics::{LedgerOperation, ServerReading};
 
@@ -45,7 +46,7 @@ impl RedisLedger {
 
     /// False: the server is well, and what waits to be published is not known yet.
     async fn check_server(&self, now: &(impl Fn() -> Timestamp + Sync)) -> Result<bool, LedgerError> {
-        let (info, config) = self.connection.look().await?;
+        let info = self.connection.look().await?;
         let marks = match self.read_marks().await {
             Ok(marks) => marks,
             // Whoever found it has asked for the Signals; the server itself is well.
@@ -54,7 +55,7 @@ impl RedisLedger {
                 return Err(error);
             }
         };
-        self.metrics.ledger.server.read(reading(&info, config, marks.as_ref(), now().as_millisecond()));
+        self.metrics.ledger.server.read(reading(&info, marks.as_ref(), now().as_millisecond()));
         Ok(marks.is_some())
     }
 
@@ -84,11 +85,10 @@ impl RedisLedger {
     }
 }
 
-fn reading(info: &Info, config: Option<Config>, marks: Option<&Marks>, now: i64) -> ServerReading {
+fn reading(info: &Info, marks: Option<&Marks>, now: i64) -> ServerReading {
     // Times of a day or so in milliseconds: far below what a floating-point number holds exactly.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since a mark, and a setting")]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since a mark")]
     let number = |whole: i64| whole as f64;
-    let entries = config.and_then(|config| i64::try_from(config.max_intset_entries?).ok());
     let age = |marks: &Marks| marks.oldest.map_or(0.0, |oldest| number((now - oldest).max(0)) / 1_000.0);
     ServerReading {
         used_memory: info.number("used_memory"),
@@ -97,7 +97,6 @@ fn reading(info: &Info, config: Option<Config>, marks: Option<&Marks>, now: i64)
         fragmentation: info.number("mem_fragmentation_ratio"),
         allocator_fragmentation: info.number("allocator_frag_ratio"),
         evicted_keys: info.number("evicted_keys"),
-        max_intset_entries: entries.map(number),
         dirty_storms: marks.map(|marks| marks.count),
         oldest_dirty_seconds: marks.map(age),
     }

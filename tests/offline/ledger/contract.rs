@@ -1,22 +1,23 @@
-//! What every ledger does: one suite, run against each implementation. Random histories are compared with a model that
-//! remembers every occurrence and where it was counted.
+//! What every ledger does: one suite, run against each implementation. Random histories are compared with a model that keeps the register of every alert
+//! (`stormfold_core::storm::alerts`, which has a model of its own) and knows which storm counted it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Closing, Ledger, Merge, Snapshot};
+use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{Epoch, Observation, Severity, StormId};
+use stormfold::storm::{AlertRegisters, Epoch, Observation, Severity, StormId};
 
-use super::{Key, empty, histories, now, redis_ledger};
+use super::{Key, Said, empty, histories, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A Signal arrives: uids, each firing or resolved.
-    Signal(Vec<(i64, bool)>),
+    /// A Signal arrives.
+    Signal(Said),
     /// The Signal that arrived so many steps ago arrives again.
     Again(usize),
     /// A publisher takes a snapshot.
@@ -24,32 +25,33 @@ enum Step {
     /// It acknowledges its last snapshot, late or not; a crash is a snapshot that is never acknowledged.
     Ack,
     /// It closes the storm as of its last snapshot.
-    Close,
+    Close(CloseReason),
     /// Somebody deletes the object.
     Forget,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let signal = prop::collection::vec((0..30i64, prop::bool::weighted(0.75)), 1..6);
+    let reason = prop::sample::select(vec![CloseReason::Resolved, CloseReason::MaxAge, CloseReason::Requested]);
     prop_oneof![
-        6 => signal.prop_map(Step::Signal),
+        6 => super::said(30, 0.7, 7).prop_map(Step::Signal),
         3 => (1..6usize).prop_map(Step::Again),
         3 => Just(Step::Snapshot),
         2 => Just(Step::Ack),
-        1 => Just(Step::Close),
+        2 => reason.prop_map(Step::Close),
         1 => Just(Step::Forget),
     ]
 }
 
-/// The model: which storm counted each occurrence, and which occurrences are known to be over.
+/// What is to be known of one key.
 struct Model {
     key: Key,
     open: Option<Epoch>,
     last: Epoch,
-    storms: BTreeMap<Epoch, BTreeSet<i64>>,
-    handled: BTreeSet<i64>,
-    over: BTreeSet<i64>,
-    /// Occurrences that no acknowledged snapshot had, and the change that brought them.
+    alerts: AlertRegisters,
+    resources: BTreeSet<i64>,
+    /// Whether a source of the storm reports ends; `None` while nothing touched it.
+    resolvable: Option<bool>,
+    /// AlertRegisters that no acknowledged snapshot had, and the change that brought them.
     unpublished: Vec<(usize, i64)>,
     snapshot: Option<(StormId, Snapshot)>,
     changes: usize,
@@ -62,9 +64,9 @@ impl Model {
             key: Key::another(),
             open: None,
             last: 0,
-            storms: BTreeMap::new(),
-            handled: BTreeSet::new(),
-            over: BTreeSet::new(),
+            alerts: AlertRegisters::default(),
+            resources: BTreeSet::new(),
+            resolvable: None,
             unpublished: Vec::new(),
             snapshot: None,
             changes: 0,
@@ -76,53 +78,72 @@ impl Model {
         StormId { key: self.key.key, epoch }
     }
 
-    /// All of one time and severity: a change is a change of sets, which the model counts.
-    fn signal(&self, reports: &[(i64, bool)]) -> Observation {
-        let signal = self.key.signal(reports);
+    /// All of one span and severity: a change is a change of alerts, which the model counts.
+    fn signal(&self, said: &Said) -> Observation {
+        let signal = self.key.signal(said);
         let (first_seen, last_seen) = (now(5), now(9));
-        let (severity, resolvable, incomplete) = (Severity::Warning, false, false);
-        Observation { first_seen, last_seen, severity, resolvable, incomplete, ..signal }
+        let (severity, incomplete) = (Severity::Warning, false);
+        Observation { first_seen, last_seen, severity, incomplete, ..signal }
     }
 
-    /// Delivers a Signal as ingest does: merge; open when something fires anew; merge again.
-    async fn deliver(&mut self, ledger: &dyn Ledger, reports: &[(i64, bool)], step: i64) {
-        let batch = [(self.key.key, vec![self.signal(reports)])];
-        let fresh = |uid: &i64| !self.handled.contains(uid);
-        let opens = reports.iter().any(|(uid, firing)| *firing && fresh(uid));
-        if let Merge::NotOpen { opens: said, last } = ledger.merge(&batch, now(step)).await.unwrap().remove(0) {
+    /// Delivers a Signal as ingest does: merge; open when something fires that is in no storm, and take over what closed storms left; merge again.
+    async fn deliver(&mut self, ledger: &dyn Ledger, said: &Said, step: i64) {
+        let signal = self.signal(said);
+        let batch = [(self.key.key, vec![signal.clone()])];
+        let opens = signal.says().any(|report| self.alerts.opens(&report));
+        let mut merged = ledger.merge(&batch, now(step)).await.unwrap().remove(0);
+        if let Merge::NotOpen { opens: said, last } = merged {
             assert_eq!(self.open, None);
             assert_eq!(said, [opens]);
             assert_eq!(last, (self.last > 0).then_some(self.last));
             if !opens {
-                let resolved: Vec<_> = reports.iter().filter(|(_, firing)| !firing).map(|(uid, _)| *uid).collect();
-                ledger.note_resolved(self.key.key, &resolved, now(step).into()).await.unwrap();
-                self.over.extend(resolved);
+                let reports: Vec<_> = signal.says().collect();
+                ledger.note(self.key.key, &reports, now(step).into()).await.unwrap();
+                self.alerts.note(&reports);
                 return;
             }
-            let stale = self.id(self.last);
-            if self.last > 0 {
-                assert_eq!(ledger.open(stale, &self.key.pattern, now(step)).await.unwrap(), None, "closed is closed");
-            }
-            let id = self.id(now(step).as_second());
-            assert_eq!(ledger.open(id, &self.key.pattern, now(step)).await.unwrap(), Some(id.epoch));
-            let other = StormId { epoch: id.epoch + 5, ..id };
-            assert_eq!(
-                ledger.open(other, &self.key.pattern, now(step)).await.unwrap(),
-                Some(id.epoch),
-                "set if absent"
-            );
-            self.open = Some(id.epoch);
-            let merged = ledger.merge(&batch, now(step)).await.unwrap().remove(0);
-            assert!(matches!(merged, Merge::Joined { .. }));
+            self.open(ledger, step).await;
+            merged = ledger.merge(&batch, now(step)).await.unwrap().remove(0);
         }
-        let counted = self.storms.entry(self.open.unwrap()).or_default();
-        for (uid, firing) in reports.iter().filter(|(uid, _)| !self.handled.contains(uid)) {
-            let new = if *firing { counted.insert(*uid) } else { self.over.insert(*uid) };
-            self.changes += usize::from(new);
-            if new && *firing {
-                self.unpublished.push((self.changes, *uid));
+        let Merge::Joined { new, held, .. } = merged else { panic!("it is open: {merged:?}") };
+        let whole = signal.says().all(|report| self.alerts.holds(&report));
+        assert_eq!(held, if whole { vec![true] } else { vec![] });
+        let mut count = 0;
+        for (report, says) in signal.reports.iter().zip(signal.says().collect::<Vec<_>>()) {
+            let held = self.alerts.holds(&says);
+            let was_in = self.alerts.get(report.uid).is_some_and(|alert| alert.standing.is_in_storm());
+            let joined = self.alerts.join(&says);
+            count += usize::from(joined.is_new() && !held);
+            self.changes += usize::from(joined.is_new() && !held);
+            if !was_in && self.alerts.get(report.uid).is_some_and(|alert| alert.standing.is_in_storm()) {
+                self.unpublished.push((self.changes, report.uid));
+            }
+            if report.firing && !held {
+                self.changes += usize::from(self.resources.insert(report.uid % 150));
+            }
+            if !held && self.resolvable.is_none_or(|resolvable| !resolvable && signal.resolvable) {
+                self.resolvable = Some(signal.resolvable);
+                self.changes += 1;
             }
         }
+        assert_eq!(new, [count]);
+    }
+
+    async fn open(&mut self, ledger: &dyn Ledger, step: i64) {
+        let stale = self.id(self.last);
+        if self.last > 0 {
+            assert_eq!(ledger.open(stale, &self.key.pattern, now(step)).await.unwrap(), None, "closed is closed");
+        }
+        let id = self.id(now(step).as_second());
+        assert_eq!(ledger.open(id, &self.key.pattern, now(step)).await.unwrap(), Some(id.epoch));
+        let other = StormId { epoch: id.epoch + 5, ..id };
+        assert_eq!(ledger.open(other, &self.key.pattern, now(step)).await.unwrap(), Some(id.epoch), "set if absent");
+        let left = self.alerts.left();
+        assert_eq!(ledger.take_over(id, now(step)).await.unwrap(), left);
+        let taken = self.alerts.take_over();
+        self.changes += taken.len();
+        self.unpublished.extend(taken.into_iter().map(|uid| (self.changes, uid)));
+        (self.open, self.resources, self.resolvable) = (Some(id.epoch), BTreeSet::new(), None);
     }
 
     async fn act(&mut self, ledger: &dyn Ledger, step: &Step, at: i64) {
@@ -144,34 +165,32 @@ impl Model {
                     assert!(!clean || self.changes == self.changes_at_snapshot, "a change was acknowledged unseen");
                 }
             }
-            Step::Close => {
+            Step::Close(reason) => {
                 let Some((id, snapshot)) = &self.snapshot else { return };
-                let closing = ledger.close(*id, snapshot, CloseReason::Quiet, now(at).into()).await.unwrap();
+                let closing = ledger.close(*id, snapshot, *reason, now(at).into()).await.unwrap();
                 let unchanged = self.open == Some(id.epoch) && self.changes == self.changes_at_snapshot;
-                assert_eq!(closing == Closing::Closed, unchanged, "closed exactly when nothing came since");
                 if unchanged {
                     self.check(ledger).await;
-                    self.end(id.epoch);
+                    self.end(id.epoch, StormEnd::of(*reason, now(at)));
+                    assert_eq!(closing, Closing::Closed { left: self.alerts.left() });
+                } else {
+                    assert_eq!(closing, Closing::Changed, "closed exactly when nothing came since");
                 }
             }
             Step::Forget => {
                 let Some(epoch) = self.open else { return };
                 let id = self.id(epoch);
-                assert_eq!(ledger.forget(id, now(at).into()).await.unwrap(), !self.unpublished.is_empty());
-                let unpublished: BTreeSet<_> = self.unpublished.iter().map(|(_, uid)| *uid).collect();
-                self.end(epoch);
+                let unpublished = std::mem::take(&mut self.unpublished);
+                assert_eq!(ledger.forget(id, now(at).into()).await.unwrap(), !unpublished.is_empty());
                 // Shown by no object: not handled, and to be counted by the storm that comes next.
-                self.handled.retain(|uid| !unpublished.contains(uid));
-                self.storms.entry(epoch).or_default().retain(|uid| !unpublished.contains(uid));
+                self.alerts.forget(unpublished.iter().map(|(_, uid)| *uid));
+                self.end(epoch, StormEnd::of(CloseReason::Requested, now(at)));
             }
         }
     }
 
-    fn end(&mut self, epoch: Epoch) {
-        self.handled.extend(self.storms.get(&epoch).into_iter().flatten());
-        // What was reported as over while the storm was open is handled as well.
-        self.handled.extend(&self.over);
-        self.over.clear();
+    fn end(&mut self, epoch: Epoch, end: StormEnd) {
+        self.alerts.end(end);
         self.unpublished.clear();
         self.last = epoch;
         self.open = None;
@@ -179,38 +198,34 @@ impl Model {
 
     async fn check(&self, ledger: &dyn Ledger) {
         let Some(epoch) = self.open else { return };
-        let counted = &self.storms[&epoch];
         let view = ledger.snapshot(self.id(epoch)).await.unwrap().view;
         let (LedgerView::Open { metadata, .. } | LedgerView::Closed { metadata, .. }) = view else { panic!("known") };
-        let metadata = metadata.unwrap();
-        assert_eq!(metadata.alert_count, counted.len());
-        assert_eq!(metadata.firing, counted.difference(&self.over).count());
-        assert_eq!(metadata.affected_count, counted.iter().map(|uid| uid % 150).collect::<BTreeSet<_>>().len());
+        // A Signal can say in one breath that an alert fires and is over: then nothing joins the storm that it opened.
+        let Some(metadata) = metadata else { return assert_eq!(self.resolvable, None) };
+        assert_eq!(metadata.alert_count, self.alerts.in_storm());
+        assert_eq!(metadata.firing, self.alerts.firing());
+        assert_eq!(metadata.affected_count, self.resources.len());
     }
 }
 
 async fn play(ledger: &dyn Ledger, history: Vec<Step>) {
     let mut model = Model::new();
-    let mut delivered: Vec<Vec<(i64, bool)>> = Vec::new();
+    let mut delivered: Vec<Said> = Vec::new();
     for (at, step) in (0..).zip(&history) {
-        let reports = match step {
-            Step::Signal(reports) => Some(reports.clone()),
+        let said = match step {
+            Step::Signal(said) => Some(said.reported(at)),
             Step::Again(back) => delivered.len().checked_sub(*back).map(|index| delivered[index].clone()),
             other => {
                 model.act(ledger, other, at).await;
                 None
             }
         };
-        if let Some(reports) = reports {
-            model.deliver(ledger, &reports, at).await;
-            delivered.push(reports);
+        if let Some(said) = said {
+            model.deliver(ledger, &said, at).await;
+            delivered.push(said);
         }
         model.check(ledger).await;
     }
-    // Invariant 1: each occurrence that fired was counted by exactly one storm.
-    let counted: usize = model.storms.values().map(BTreeSet::len).sum();
-    let distinct: BTreeSet<_> = model.storms.values().flatten().collect();
-    assert_eq!(counted, distinct.len());
 }
 
 /// Histories of the specification: enough to find, within a second, each of the faults that were put into it on purpose.

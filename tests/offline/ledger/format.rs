@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
-use stormfold::ledger::{Begun, Durability, Ledger, LedgerError, Merge};
+use stormfold::ledger::{Begun, Durability, Holding, Ledger, LedgerError, Merge};
 use stormfold::metrics::Metrics;
 use stormfold::storm::StormId;
+use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::LedgerView;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Key, now, redis_ledger};
+use super::{Key, Said, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 const KEY: &str = "{00}e";
@@ -35,7 +36,9 @@ fn process(server: &RedisServer) -> RedisLedger {
 /// An open storm of 20 alerts of `key`, and what closed ones hold.
 async fn a_storm(ledger: &dyn Ledger, key: &Key) -> StormId {
     let id = StormId { key: key.key, epoch: 9 };
-    ledger.hold(key.key, Some(7), &[1_000], now(0).into()).await.unwrap();
+    let reports = key.signal(&Said::at(0, &[(1_000, true)])).says().collect();
+    let end = StormEnd::Closed(now(0).as_microsecond());
+    ledger.hold(&Holding { key: key.key, epoch: Some(7), reports, end, at: now(0).into() }).await.unwrap();
     ledger.open(id, &key.pattern, now(0)).await.unwrap();
     merge(ledger, key, 20).await;
     id
@@ -43,7 +46,7 @@ async fn a_storm(ledger: &dyn Ledger, key: &Key) -> StormId {
 
 async fn merge(ledger: &dyn Ledger, key: &Key, alerts: i64) -> Merge {
     let reports: Vec<_> = (0..alerts).map(|uid| (uid, true)).collect();
-    ledger.merge(&[(key.key, vec![key.signal(&reports)])], now(1)).await.unwrap().remove(0)
+    ledger.merge(&[(key.key, vec![key.signal(&Said::at(1, &reports))])], now(1)).await.unwrap().remove(0)
 }
 
 async fn alerts(ledger: &dyn Ledger, id: StormId) -> usize {
@@ -78,7 +81,7 @@ async fn what_an_earlier_version_left_is_removed_and_counted_again_exactly() {
     let Begun { durability, .. } = ledger.begin().await.unwrap();
     assert_eq!(durability, Durability::Lost, "all Signals are read again");
     assert_eq!(keys(&server), ":3", "the incarnation, and what is not ours");
-    assert!(incarnation(&server).starts_with("v3 "));
+    assert!(incarnation(&server).starts_with("v4 "));
     for key in &left {
         assert!(matches!(merge(&ledger, key, 20).await, Merge::NotOpen { .. }), "the cluster says what is open");
         let id = a_storm(&ledger, key).await;
@@ -95,7 +98,7 @@ async fn what_a_merge_left_in_a_server_that_was_emptied_is_removed_by_whoever_be
     let server = RedisServer::start(&[]);
     let key = Key::another();
     a_storm(redis_ledger(&server).await.as_ref(), &key).await;
-    let script = "local found = redis.call('KEYS', '{??}u*') redis.call('FLUSHALL') redis.call('SADD', found[1], 1, 2) return #found";
+    let script = "local found = redis.call('KEYS', '{??}j*') redis.call('FLUSHALL') redis.call('SET', found[1], 'x') return #found";
     assert_eq!(server.command(&format!("EVAL \"{script}\" 0")).unwrap(), ":1");
     server.command("SET theirs 1").unwrap();
     let ledger = process(&server);
@@ -146,13 +149,13 @@ async fn what_a_newer_version_left_is_refused_in_words_and_not_touched() {
     let key = Key::another();
     a_storm(redis_ledger(&server).await.as_ref(), &key).await;
     let ours = incarnation(&server);
-    let newer = ours.replace("v3 ", "v4 ");
+    let newer = ours.replace("v4 ", "v5 ");
     put(&server, &newer);
     let before = keys(&server);
     let ledger = process(&server);
     for _ in 0..2 {
         let Err(LedgerError::Refused(why)) = ledger.begin().await else { panic!("it begins") };
-        assert!(why.contains("format 4, this one knows 3") && why.contains("FLUSHDB"), "{why}");
+        assert!(why.contains("format 5, this one knows 4") && why.contains("FLUSHDB"), "{why}");
     }
     assert!(matches!(ledger.snapshot(StormId { key: key.key, epoch: 9 }).await, Err(LedgerError::Lost(_))));
     assert_eq!((incarnation(&server), keys(&server)), (newer, before));

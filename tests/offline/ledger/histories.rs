@@ -4,20 +4,17 @@
 use proptest::prelude::*;
 
 use super::pair::Play;
-use super::{histories, redis_ledger};
+use super::{Said, histories, redis_ledger, said};
 use crate::redis_server::RedisServer;
-
-/// Occurrences of one Signal, each firing or resolved.
-pub(super) type Reports = Vec<(i64, bool)>;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Signals arrive together.
-    Signals(Vec<Reports>),
+    Signals(Vec<Said>),
     /// What arrived so many steps ago arrives again.
     Again(usize),
     /// The two processes merge a Signal each, at the same time.
-    Together(Reports, Reports),
+    Together(Said, Said),
     /// From now on the other process does everything.
     Other,
     /// The process that is at work dies, and a new one reads all Signals again.
@@ -29,18 +26,20 @@ pub(super) enum Step {
     /// It closes the storm as of its last snapshot.
     Close,
     /// It closes the storm while the other process merges a Signal.
-    Race(Reports),
+    Race(Said),
     /// Somebody deletes the object.
     Forget,
     /// The server refuses to grow while a Signal arrives, and is published all the same.
-    Full(Reports),
+    Full(Said),
     /// The server loses everything.
     Wipe,
 }
 
 fn step(ends: bool, wipes: bool) -> impl Strategy<Value = Step> {
-    let firing = if ends { prop::bool::weighted(0.75).boxed() } else { Just(true).boxed() };
-    let reports = prop::collection::vec((0..300i64, firing), 1..8);
+    // A receipt names one storm: which alerts of a Signal an earlier one had, it does not say. So after a loss of the ledger a Signal of several
+    // alerts may bring some to a storm that did not count them (docs/decisions/0041).
+    let (firing, most) = if ends { (0.75, 7) } else { (1.0, 1) };
+    let reports = said(300, firing, most);
     prop_oneof![
         6 => prop::collection::vec(reports.clone(), 1..4).prop_map(Step::Signals),
         2 => (1..6usize).prop_map(Step::Again),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use stormfold::ledger::Ledger;
@@ -36,8 +36,9 @@ impl Key {
         Self { key: StormKey::new("prod", &pattern), pattern }
     }
 
-    /// A Signal with these occurrences, each firing or resolved. Its times, severity and resources follow from its first one.
-    fn signal(&self, reports: &[(i64, bool)]) -> Observation {
+    /// A Signal that says this. Its span, severity and resources follow from its first report.
+    fn signal(&self, said: &Said) -> Observation {
+        let Said { reports, at, resolvable } = said;
         let report = |(uid, firing): &(i64, bool)| Report {
             uid: *uid,
             firing: *firing,
@@ -48,7 +49,8 @@ impl Key {
         Observation {
             key: self.key,
             opening: Arc::new(self.opening()),
-            resolvable: first % 5 == 0,
+            resolvable: *resolvable,
+            reported_at: *at,
             incomplete: first % 7 == 0,
             ..observation(reports.iter().map(report).collect(), seconds, Severity::from_rank(first % 4))
         }
@@ -67,6 +69,40 @@ impl Key {
             policy: "default".into(),
         }
     }
+}
+
+/// What a Signal says: its reports, each of an alert that fires or is over.
+#[derive(Clone, Debug)]
+struct Said {
+    reports: Vec<(i64, bool)>,
+    at: Timestamp,
+    resolvable: bool,
+}
+
+impl Said {
+    /// Of a source that reports no ends, at this step.
+    fn at(step: i64, reports: &[(i64, bool)]) -> Self {
+        Self { reports: reports.to_vec(), at: now(step), resolvable: false }
+    }
+
+    /// Reported as much before this step as it was before the first one.
+    fn reported(&self, step: i64) -> Self {
+        Self { at: self.at + SignedDuration::from_secs(step), ..self.clone() }
+    }
+}
+
+/// At most so many reports of up to twice so many alerts, as often firing, some of them late by up to ten steps.
+fn said(alerts: i64, firing: f64, most: usize) -> impl Strategy<Value = Said> + Clone {
+    let firing = if firing < 1.0 { prop::bool::weighted(firing).boxed() } else { Just(true).boxed() };
+    let reports = prop::collection::vec((0..alerts, firing), 1..=most);
+    let late = prop_oneof![3 => Just(0), 1 => 1..10i64];
+    (reports, late, any::<bool>()).prop_map(|(mut reports, late, resolvable)| {
+        // Of one alert, one source tells: it reports ends, or it does not.
+        for (uid, _) in &mut reports {
+            *uid = 2 * *uid + i64::from(resolvable);
+        }
+        Said { reports, at: now(-late), resolvable }
+    })
 }
 
 /// Far in the future: a server's keys expire by its own clock, and none may in the middle of a history.

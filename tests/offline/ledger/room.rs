@@ -4,7 +4,7 @@ use stormfold::ledger::{Ledger, Merge};
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::{Observation, Report, StormId, StormKey};
 
-use super::{Key, now, redis_ledger};
+use super::{Key, Said, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 const STORMS: usize = 10;
@@ -15,7 +15,7 @@ const ROOM: usize = 2_560;
 /// A Signal about resources with names of 200 characters.
 fn signal(key: &Key) -> Observation {
     let report = |uid: i64| Report { uid, firing: true, resource: Some((uid, format!("Pod/{uid:0>200}").into())) };
-    Observation { reports: (0..).map(report).take(OCCURRENCES).collect(), ..key.signal(&[(1, true)]) }
+    Observation { reports: (0..).map(report).take(OCCURRENCES).collect(), ..key.signal(&Said::at(1, &[(1, true)])) }
 }
 
 // Invariant 10: what was taken before the server was full is merged, and publishing it is all that the rest needs.

@@ -35,6 +35,7 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         incomplete: false,
         first_seen: Timestamp::from_second(seconds.0).unwrap(),
         last_seen: Timestamp::from_second(seconds.1).unwrap(),
+        reported_at: Timestamp::from_second(seconds.1).unwrap(),
         reports,
         refused: Refused::default(),
         clamped: 0,

@@ -1,5 +1,6 @@
 //! What a storm is. No kube client, no Redis, no clock: everything here is a function of its arguments.
 
+pub mod alerts;
 pub mod decide;
 mod digest;
 #[cfg(any(test, feature = "fixtures"))]
@@ -19,6 +20,7 @@ pub mod sample;
 mod severity;
 mod text;
 
+pub use alerts::{AlertRegisters, AlertReport, Micros, Says};
 pub use decide::CloseReason;
 pub use digest::{Digest, DigestKey};
 pub use grouping::GroupBy;

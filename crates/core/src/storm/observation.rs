@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::alerts::{AlertReport, Says};
 use super::digest::{Digest, DigestKey};
 use super::metadata::Opening;
 use super::resource::{extract_resource_name, parse_resource_name};
@@ -44,6 +45,8 @@ pub struct Observation {
     pub first_seen: Timestamp,
     /// The latest report among its occurrences; whole seconds.
     pub last_seen: Timestamp,
+    /// When its source reported the states of its occurrences.
+    pub reported_at: Timestamp,
     /// Its occurrences.
     pub reports: Vec<Report>,
     /// The occurrences that were refused, and why the first of them was.
@@ -63,6 +66,18 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// What it says of each of its alerts, in order.
+    pub fn says(&self) -> impl Iterator<Item = AlertReport> {
+        self.reports.iter().map(|report| self.says_of(report))
+    }
+
+    /// What it says of the alert of one of its reports.
+    pub fn says_of(&self, report: &Report) -> AlertReport {
+        let firing = Says::Firing { resolvable: self.resolvable };
+        let says = if report.firing { firing } else { Says::Resolved };
+        AlertReport { uid: report.uid, at: self.reported_at.as_microsecond(), says }
+    }
+
     /// Groups it otherwise: its texts are read in the scope of its storm.
     pub fn regroup(&mut self, opening: Arc<Opening>) {
         rescope(&mut self.reports, &self.opening.namespace, &opening.namespace);
@@ -97,7 +112,7 @@ pub struct Refused {
 /// One occurrence, as the ledger sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// Digest of the occurrence's identity.
+    /// Digest of the identity of its alert.
     pub uid: Digest,
     /// Firing or resolved.
     pub firing: bool,
@@ -124,16 +139,9 @@ pub fn given(time: Option<Timestamp>) -> Option<Timestamp> {
     time.filter(|time| time.as_second() > ZERO_TIME_SECOND)
 }
 
-/// The identity of an occurrence with a fingerprint: what makes a repeat a repeat. Its state is not part of it, so that the end
-/// of an occurrence meets its beginning. `resource`: the digest of what it is about.
-pub fn uid(
-    key: &DigestKey,
-    cluster: &str,
-    fingerprint: &str,
-    starts_at: Option<Timestamp>,
-    resource: Option<Digest>,
-) -> Digest {
-    let start = starts_at.map_or(i64::MIN, Timestamp::as_millisecond).to_be_bytes();
+/// The identity of an alert with a fingerprint: what makes a repeat a repeat, and lets the end of an alert meet its beginning. Its state is not part
+/// of it, nor its start, which Prometheus and Alertmanager move when they restart. `resource`: the digest of what it is about.
+pub fn uid(key: &DigestKey, cluster: &str, fingerprint: &str, resource: Option<Digest>) -> Digest {
     let resource = resource.unwrap_or_default().to_be_bytes();
-    key.digest(&[b"f", cluster.as_bytes(), fingerprint.as_bytes(), &start, &resource])
+    key.digest(&[b"f", cluster.as_bytes(), fingerprint.as_bytes(), &resource])
 }

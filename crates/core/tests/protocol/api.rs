@@ -7,8 +7,8 @@ use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply};
 use stormfold_core::storm::decide::CloseReason;
 
 use super::case::{Case, LedgerRule};
-use super::redis::Epoch;
-use super::values::{alerts, epoch_named, epoch_of, request, signal_of};
+use super::redis::{Epoch, Facts};
+use super::values::{epoch_named, epoch_of, facts, request, signal_of};
 use super::world::{Object, Receipt, Sig, World};
 
 /// A call, as far as it goes here.
@@ -22,7 +22,7 @@ pub enum Api {
         epoch: Epoch,
         revision: u8,
         finished: bool,
-        alerts: u8,
+        facts: Facts,
         ending: Option<CloseReason>,
     },
     WriteReceipt(Sig, Receipt),
@@ -40,7 +40,7 @@ impl Api {
                 epoch: epoch_of(apply.object.id.epoch),
                 revision: u8::try_from(apply.object.revision()).unwrap(),
                 finished: apply.object.outcome().is_some(),
-                alerts: alerts(&apply.facts),
+                facts: facts(&apply.facts),
                 ending: apply.ending,
             },
             ApiCall::WriteReceipt(receipt, _) => {
@@ -76,7 +76,7 @@ impl World {
                 Some(object) => Ok(ApiReply::Existed(request(epoch, *object))),
                 None => Ok(ApiReply::Created(request(epoch, self.write(epoch, Object::default())))),
             },
-            Api::Apply { epoch, revision, finished, alerts, ending } => {
+            Api::Apply { epoch, revision, finished, facts, ending } => {
                 let Some(now) = self.objects.get(&epoch).copied() else {
                     return Err(fault(ApiFaultKind::NotFound, Disposition::Terminal));
                 };
@@ -87,10 +87,10 @@ impl World {
                 if now.closed.is_some() {
                     self.violated = Some("a closed RemediationRequest was written (invariant 4)");
                 }
-                if now.shown > Some(alerts) {
+                if now.shown.is_some_and(|shown| shown.alerts > facts.alerts) {
                     self.violated = Some("a published count went down (invariant 3)");
                 }
-                let object = Object { revision: revision + 1, shown: Some(alerts), closed: ending, ..now };
+                let object = Object { revision: revision + 1, shown: Some(facts), closed: ending, ..now };
                 Ok(ApiReply::Applied(request(epoch, self.write(epoch, object))))
             }
             Api::WriteReceipt(signal, receipt) => {

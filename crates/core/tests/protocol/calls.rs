@@ -112,7 +112,10 @@ impl World {
                 Progress::Next(next) if next.goes_on() && !case.command_by_command => {
                     (call.op, *ledger) = (next, after);
                 }
-                _ if fate == Fate::ReplyLost => return Sent::Reply(Err(LedgerError::Unavailable(String::new()))),
+                _ if fate == Fate::ReplyLost => {
+                    ledger.unanswered(&call.op);
+                    return Sent::Reply(Err(LedgerError::Unavailable(String::new())));
+                }
                 Progress::Next(next) => {
                     (call.op, *ledger) = (next, after);
                     return Sent::More;

@@ -1,9 +1,9 @@
 //! What is searched: who takes part, what may happen and how often, and which rules are broken.
 
 use stormfold_core::rules::{Rule, Rules};
+use stormfold_core::storm::Says;
 
 use super::engine::Memory;
-use super::redis::Uids;
 use super::steps::Step;
 
 /// How the ledger and the API server keep their word; broken on purpose, to see the search find out.
@@ -54,11 +54,29 @@ pub struct Budget {
     pub repeats: u8,
 }
 
+/// What a Signal says: of each alert the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Said {
+    /// Its alerts, one bit each.
+    pub alerts: u8,
+    /// When, in seconds since the search began.
+    pub at: u8,
+    /// What.
+    pub says: Says,
+}
+
+impl From<u8> for Said {
+    /// These alerts fire, of a source that reports no ends.
+    fn from(alerts: u8) -> Self {
+        Self { alerts, at: 0, says: Says::Firing { resolvable: false } }
+    }
+}
+
 /// What does not change during a search.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// The occurrences of each Signal; all of them fire.
-    pub signals: Vec<Uids>,
+    /// What each Signal says.
+    pub signals: Vec<Said>,
     pub replicas: u8,
     pub budget: Budget,
     /// What has happened before the search begins: after each of these, everything came to rest.

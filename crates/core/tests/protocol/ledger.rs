@@ -1,14 +1,17 @@
 //! The executor of the ledger: which commands `RedisLedger` sends for each call, in which order, and what it makes of their answers. Each arm names
 //! what it mirrors in `src/ledger/redis`. No rule of the protocol is here: those that can be broken are how the ledger keeps its word.
 
-use stormfold_core::ledger::{Begun, Closing, Durability, LedgerCall, LedgerReply, Merge, Snapshot, Version};
-use stormfold_core::storm::DigestKey;
+use stormfold_core::ledger::{
+    Begun, Closing, Durability, Holding, LedgerCall, LedgerReply, Merge, Snapshot, Version, wholly_held,
+};
+use stormfold_core::storm::alerts::Joined;
 use stormfold_core::storm::decide::LedgerView;
+use stormfold_core::storm::{AlertRegisters, DigestKey, Observation};
 
 use super::case::{Case, LedgerRule};
 use super::op::{At, Merging, Op, Piece, Progress};
-use super::redis::{Answer, Epoch, Life, Staged, Uids};
-use super::values::{alerts, epoch_of, metadata, second, storm, uids};
+use super::redis::{Answer, Epoch, Life, Staged};
+use super::values::{epoch_of, facts, metadata, second, storm};
 
 /// What one process remembers of the ledger: `RedisLedger`, its `Connection` and its `Known`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,11 +27,13 @@ pub struct Ledger {
     pub known: Option<Known>,
 }
 
-/// `OpenStorm`.
+/// `KnownStorm`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     pub epoch: Epoch,
-    held: bool,
+    last: Option<Epoch>,
+    /// `None`: to be read.
+    alerts: Option<AlertRegisters>,
     registers: bool,
     marked: bool,
 }
@@ -37,10 +42,10 @@ use Progress::{Done, Next};
 
 impl Ledger {
     /// `Known::opened`.
-    fn opened(&mut self, epoch: Epoch, held: bool) {
+    fn opened(&mut self, epoch: Epoch, last: Option<Epoch>, alerts: AlertRegisters) {
         match &mut self.known {
-            Some(known) if known.epoch == epoch => known.held |= held,
-            known => *known = Some(Known { epoch, held, registers: false, marked: false }),
+            Some(known) if known.epoch == epoch => (known.alerts, known.last) = (Some(alerts), last),
+            known => *known = Some(Known { epoch, last, alerts: Some(alerts), registers: false, marked: false }),
         }
     }
 
@@ -56,21 +61,25 @@ impl Ledger {
         self.told = false;
     }
 
+    /// A command has no answer: the server may not know what this process took in (`KnownStorms::doubt`).
+    pub fn unanswered(&mut self, op: &Op) {
+        if let (Op::Merge(_, At::Append(_) | At::Mark(_) | At::Registers(_) | At::End(_)), Some(known)) =
+            (op, &mut self.known)
+        {
+            known.alerts = None;
+        }
+    }
+
     /// A call of the engine begins: what is done before the first command is sent.
     pub fn call(&mut self, call: &LedgerCall) -> Progress {
         match call {
             LedgerCall::Begin => Next(Op::Connect),
             LedgerCall::Merge { batches, .. } => {
                 let [(_, observations)] = batches.as_slice() else { panic!("there is one key") };
-                let of = |reports: &[stormfold_core::storm::Report]| uids(reports.iter().map(|report| report.uid));
-                let signals = observations.iter().map(|observation| of(&observation.reports)).collect();
-                self.try_merge(Merging { signals, closed: None, held: 0, last: None })
+                self.try_merge(Merging { signals: observations.clone(), ..Merging::default() })
             }
             LedgerCall::Open { id, .. } => Next(Op::Open(epoch_of(id.epoch))),
-            LedgerCall::Hold(holdings) => {
-                let held = holdings.iter().map(|of| (of.epoch.map(epoch_of), uids(of.uids.iter().copied())));
-                Next(Op::Hold(held.collect()))
-            }
+            LedgerCall::Hold(holdings) => Next(Op::Hold(holdings.clone(), 0)),
             LedgerCall::Dirty => Next(Op::Dirty),
             LedgerCall::Snapshot(id) => Next(Op::SnapshotOpen(epoch_of(id.epoch))),
             LedgerCall::MarkPublished(id) => Next(Op::Published(epoch_of(id.epoch))),
@@ -81,11 +90,16 @@ impl Ledger {
                     known.marked = false;
                 }
                 let Version { begun, mark, .. } = snapshot.version.clone();
-                Next(Op::Ack(epoch_of(id.epoch), begun, mark, metadata.as_ref().map_or(0, alerts)))
+                Next(Op::Ack(
+                    epoch_of(id.epoch),
+                    begun,
+                    mark,
+                    metadata.as_ref().map_or(0, |metadata| facts(metadata).alerts),
+                ))
             }
             LedgerCall::Close { id, snapshot, reason, .. } => {
                 let LedgerView::Open { metadata, .. } = &snapshot.view else { return changed() };
-                let facts = metadata.as_ref().map(alerts);
+                let facts = metadata.as_ref().map(facts);
                 let Version { begun, mark, .. } = snapshot.version.clone();
                 Next(Op::Close(epoch_of(id.epoch), begun, mark, facts, *reason))
             }
@@ -94,54 +108,69 @@ impl Ledger {
                 self.gone(epoch_of(id.epoch));
                 Next(Op::Counter(epoch_of(id.epoch)))
             }
-            LedgerCall::NoteResolved { .. } => panic!("nothing is resolved"),
+            LedgerCall::Note { reports, .. } => Next(Op::Note(reports.clone())),
+            LedgerCall::TakeOver(id, _) => Next(Op::TakeOver(epoch_of(id.epoch))),
             LedgerCall::Forget(id, _) => panic!("storm {} is forgotten, and nobody deleted it", epoch_of(id.epoch)),
         }
     }
 
-    /// `RedisLedger::try_merge`: `look_at_unknown`, then `held`.
-    fn try_merge(&self, merging: Merging) -> Progress {
-        let merging = Merging { closed: None, held: 0, last: None, ..merging };
-        match self.known {
-            None => Next(Op::Merge(merging, At::LookOpen)),
-            Some(_) => self.meet(merging),
-        }
-    }
-
-    fn meet(&self, merging: Merging) -> Progress {
+    /// `RedisLedger::try_merge`: `look_at_unknown`.
+    fn try_merge(&mut self, merging: Merging) -> Progress {
+        let merging = Merging { signals: merging.signals, ..Merging::default() };
         match &self.known {
-            Some(known) if !known.held => self.cut(merging),
-            _ => Next(Op::Merge(merging, At::Meet)),
+            Some(Known { alerts: Some(_), .. }) => self.judge(merging),
+            _ => Next(Op::Merge(merging, At::LookOpen)),
         }
     }
 
-    /// `RedisLedger::cut`, and `not_open`.
-    fn cut(&self, merging: Merging) -> Progress {
-        let Some(known) = &self.known else {
-            let opens = merging.signals.iter().map(|uids| uids & !merging.held != 0).collect();
-            return Done(LedgerReply::Merged(vec![Merge::NotOpen { opens, last: merging.closed.map(second) }]));
+    /// `KnownStorms::wholly_held`, and `not_open`.
+    fn judge(&mut self, merging: Merging) -> Progress {
+        let Some(Known { alerts: Some(alerts), last, .. }) = &self.known else {
+            let (last, alerts) = merging.closed.unwrap_or_default();
+            let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
+            let opens = merging.signals.iter().map(opens).collect();
+            return Done(LedgerReply::Merged(vec![Merge::NotOpen { opens, last: last.map(second) }]));
         };
-        let fresh = merging.fresh() != 0;
-        let (marks, registers) = (fresh && !known.marked, fresh && !known.registers);
+        let held = wholly_held(&merging.signals, |report| alerts.holds(report));
+        let last = last.filter(|_| !held.is_empty());
+        self.cut(Merging { held, last, ..merging })
+    }
+
+    /// `RedisLedger::cut`: what the storm is not known to know.
+    fn cut(&mut self, mut merging: Merging) -> Progress {
+        let Some(known) = &mut self.known else { panic!("it is known") };
+        let alerts = known.alerts.get_or_insert_default();
+        let mut touched = false;
+        for report in merging.signals.iter().flat_map(Observation::says) {
+            touched |= !alerts.holds(&report);
+            if alerts.join(&report) != Joined::Nothing {
+                merging.journal.push(report);
+            }
+        }
+        let registers = touched && !known.registers;
+        let marks = (registers || !merging.journal.is_empty()) && !known.marked;
         let piece = Piece { epoch: known.epoch, marks, registers };
-        Next(Op::Merge(merging, if fresh { At::Add(piece) } else { At::End(piece) }))
+        let at = match (merging.journal.is_empty(), marks) {
+            (false, _) => At::Append(piece),
+            (true, true) => At::Mark(piece),
+            (true, false) if registers => At::Registers(piece),
+            (true, false) => At::End(piece),
+        };
+        Next(Op::Merge(merging, at))
     }
 
     fn merge_hears(&mut self, merging: Merging, at: At, answer: Answer, case: &Case) -> Progress {
         let next = |at| Next(Op::Merge(merging.clone(), at));
         match (at, answer) {
             (At::LookOpen, Answer::Epoch(open)) => next(At::LookClosed(open)),
-            (At::LookClosed(open), Answer::Closed { last, held }) => {
-                let closed = if open.is_none() { last } else { None };
-                if let Some(open) = open {
-                    self.opened(open, held);
-                }
-                self.meet(Merging { closed, ..merging })
+            (At::LookClosed(open), Answer::Closed { last, alerts }) => {
+                let Some(open) = open else { return self.judge(Merging { closed: Some((last, alerts)), ..merging }) };
+                self.opened(open, last, alerts);
+                self.judge(merging)
             }
-            (At::Meet, Answer::Met { held, last }) => self.cut(Merging { held, last, ..merging }),
-            (At::Add(piece), _) if piece.marks => next(At::Mark(piece)),
-            (At::Add(piece) | At::Mark(piece), _) if piece.registers => next(At::Registers(piece)),
-            (At::Add(piece) | At::Mark(piece) | At::Registers(piece), _) => next(At::End(piece)),
+            (At::Append(piece), _) if piece.marks => next(At::Mark(piece)),
+            (At::Append(piece) | At::Mark(piece), _) if piece.registers => next(At::Registers(piece)),
+            (At::Append(piece) | At::Mark(piece) | At::Registers(piece), _) => next(At::End(piece)),
             (At::End(piece), Answer::Epoch(open)) => self.piece_done(merging, piece, open, case),
             (At::Stray(_), _) => self.try_merge(merging),
             (at, answer) => panic!("{at:?} got {answer:?}"),
@@ -162,9 +191,7 @@ impl Ledger {
             known.marked |= marks;
             known.registers |= registers;
         }
-        let whole: Vec<bool> = merging.signals.iter().map(|uids| uids & !merging.held == 0).collect();
-        let held = if whole.contains(&true) { whole } else { Vec::new() };
-        let last = merging.last.filter(|_| !held.is_empty()).map(second);
+        let (held, last) = (merging.held, merging.last.map(second));
         // How many were new is only told to people.
         let new = vec![0; merging.signals.len()];
         Done(LedgerReply::Merged(vec![Merge::Joined { epoch: second(epoch), new, held, last }]))
@@ -206,13 +233,23 @@ impl Ledger {
             (Op::Open(_), Answer::Epoch(Some(open))) => Next(Op::OpenLook(open)),
             (Op::Open(_), _) => Done(LedgerReply::Opened(None)),
             (Op::OpenLook(open), _) => Next(Op::OpenLookClosed(open)),
-            (Op::OpenLookClosed(open), Answer::Closed { held, .. }) => {
-                self.opened(open, held);
+            (Op::OpenLookClosed(open), Answer::Closed { last, alerts }) => {
+                self.opened(open, last, alerts);
                 Done(LedgerReply::Opened(Some(second(open))))
             }
-            (Op::Hold(holdings), _) => Next(Op::HoldExpires(holdings)),
-            (Op::HoldExpires(holdings), _) if holdings[0].0.is_some() => Next(Op::HoldLast(holdings)),
-            (Op::HoldExpires(holdings) | Op::HoldLast(holdings), _) => self.is_held(holdings),
+            (Op::Hold(holdings, _), Answer::Left(left)) => self.is_held(holdings, left.unwrap_or_default()),
+            (Op::Note(reports), _) => {
+                if let Some(Known { alerts: Some(alerts), .. }) = &mut self.known {
+                    alerts.note(&reports);
+                }
+                Done(LedgerReply::Done)
+            }
+            (Op::TakeOver(_), Answer::Left(taken)) => {
+                if let Some(Known { alerts: Some(alerts), .. }) = &mut self.known {
+                    alerts.take_over();
+                }
+                Done(LedgerReply::TakenOver(taken.unwrap_or_default()))
+            }
             (Op::Dirty, Answer::Marks(marks)) => self.sweep(marks, Vec::new()),
             (Op::Sweep(mut marks, dirty), _) => {
                 marks.remove(0);
@@ -222,12 +259,14 @@ impl Ledger {
         }
     }
 
-    fn is_held(&mut self, mut holdings: Vec<(Option<Epoch>, Uids)>) -> Progress {
-        if let Some(known) = &mut self.known {
-            known.held = true;
+    fn is_held(&mut self, mut holdings: Vec<Holding>, left: usize) -> Progress {
+        let Holding { reports, end, key, epoch, .. } = holdings.remove(0);
+        if let Some(Known { alerts: Some(alerts), last, epoch: open, .. }) = &mut self.known {
+            *last = (*last).max(epoch.map(epoch_of));
+            let of_open = epoch.map(epoch_of) == Some(*open);
+            alerts.hold(&reports, end, of_open);
         }
-        holdings.remove(0);
-        if holdings.is_empty() { Done(LedgerReply::Done) } else { Next(Op::Hold(holdings)) }
+        if holdings.is_empty() { Done(LedgerReply::Held(vec![(key, left)])) } else { Next(Op::Hold(holdings, left)) }
     }
 
     fn hears_of_storm(&mut self, op: Op, answer: Answer, case: &Case) -> Progress {
@@ -238,7 +277,7 @@ impl Ledger {
             }
             (Op::SnapshotPage(epoch, ..), Answer::Page { last, facts, strays }) => {
                 self.gone(epoch);
-                let (metadata, reason) = facts.map(|(alerts, reason)| (alerts.map(metadata), reason)).unzip();
+                let (metadata, reason) = facts.map(|(facts, reason)| (facts.map(metadata), reason)).unzip();
                 let closed = LedgerView::Closed { metadata: metadata.flatten(), reason };
                 let view = if last.is_some_and(|last| epoch <= last) { closed } else { LedgerView::Unknown };
                 if strays && !case.breaks(LedgerRule::StraysStay) {
@@ -250,9 +289,9 @@ impl Ledger {
             // Another was at it: read again.
             (Op::SnapshotStage(epoch, _), Answer::Staged(None)) => Next(Op::SnapshotOpen(epoch)),
             (Op::SnapshotStage(_, begun), Answer::Staged(Some(staged))) => snapshot_of(staged, begun),
-            (Op::Close(epoch, ..), Answer::Flag(true)) => {
+            (Op::Close(epoch, ..), Answer::Left(Some(left))) => {
                 self.gone(epoch);
-                Done(LedgerReply::Closing(Closing::Closed))
+                Done(LedgerReply::Closing(Closing::Closed { left }))
             }
             (Op::Close(..), _) => changed(),
             (Op::DropFacts(epoch), _) => Next(Op::SettleStrays(epoch)),
@@ -270,8 +309,8 @@ impl Ledger {
 
 /// `RedisLedger::snapshot_of`.
 fn snapshot_of(staged: Staged, begun: u64) -> Progress {
-    let Staged { mark, alerts, published } = staged;
-    let view = LedgerView::Open { metadata: alerts.map(metadata), resolvable: false, published };
+    let Staged { mark, facts, published } = staged;
+    let view = LedgerView::Open { metadata: facts.map(metadata), resolvable: false, published };
     let version = Version { mark, begun, ..Version::default() };
     Done(LedgerReply::Snapshot(Snapshot { view, version, dirty_since: None }))
 }

@@ -1,11 +1,13 @@
 //! Where a call to the ledger is: its next command, and what it has learnt by then.
 
-use stormfold_core::ledger::{Closing, LedgerReply};
+use stormfold_core::ledger::{Closing, Holding, LedgerReply};
 use stormfold_core::storm::decide::{CloseReason, LedgerView};
+use stormfold_core::storm::{AlertRegisters, AlertReport, Observation};
 
 use super::case::{Case, LedgerRule};
 use super::ledger::Ledger;
-use super::redis::{Cmd, Epoch, Life, Uids};
+use super::redis::{Cmd, Epoch, Facts, Life};
+use super::values::epoch_of;
 
 /// What a call does next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,9 +19,10 @@ pub enum Op {
     Open(Epoch),
     OpenLook(Epoch),
     OpenLookClosed(Epoch),
-    Hold(Vec<(Option<Epoch>, Uids)>),
-    HoldExpires(Vec<(Option<Epoch>, Uids)>),
-    HoldLast(Vec<(Option<Epoch>, Uids)>),
+    /// What is still to hold; how many alerts are left by key, as far as is known.
+    Hold(Vec<Holding>, usize),
+    Note(Vec<AlertReport>),
+    TakeOver(Epoch),
     Dirty,
     Sweep(Vec<(Life, Epoch)>, Vec<Epoch>),
     /// `read_storm`, from its second read on after this `begin`.
@@ -30,7 +33,7 @@ pub enum Op {
     Published(Epoch),
     /// With a snapshot that was read after this `begin`.
     Ack(Epoch, u64, Box<str>, u8),
-    Close(Epoch, u64, Box<str>, Option<u8>, CloseReason),
+    Close(Epoch, u64, Box<str>, Option<Facts>, CloseReason),
     DropFacts(Epoch),
     SettleStrays(Epoch),
     Counter(Epoch),
@@ -38,14 +41,16 @@ pub enum Op {
 }
 
 /// A batch that is being merged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Merging {
-    /// The occurrences of each Signal.
-    pub signals: Vec<Uids>,
-    /// What `look` said was closed last; what `meet` said is held, and was closed last.
-    pub closed: Option<Epoch>,
-    pub held: Uids,
+    pub signals: Vec<Observation>,
+    /// What `look` said of a key without an open storm.
+    pub closed: Option<(Option<Epoch>, AlertRegisters)>,
+    /// For each Signal whether closed storms hold all of it, and the last storm that was closed.
+    pub held: Vec<bool>,
     pub last: Option<Epoch>,
+    /// What the piece under way tells its storm.
+    pub journal: Vec<AlertReport>,
 }
 
 /// Where a merge is: its next command.
@@ -53,8 +58,7 @@ pub struct Merging {
 pub enum At {
     LookOpen,
     LookClosed(Option<Epoch>),
-    Meet,
-    Add(Piece),
+    Append(Piece),
     Mark(Piece),
     Registers(Piece),
     End(Piece),
@@ -87,9 +91,12 @@ impl Op {
             Self::Open(epoch) => Cmd::Open(epoch),
             Self::OpenLook(_) | Self::SnapshotOpen(_) => Cmd::OpenEpoch,
             Self::OpenLookClosed(_) => Cmd::LookClosed,
-            Self::Hold(ref holdings) => Cmd::Hold(holdings[0].1),
-            Self::HoldExpires(_) => Cmd::HoldExpires,
-            Self::HoldLast(ref holdings) => Cmd::HoldLast(holdings[0].0.unwrap_or_default()),
+            Self::Hold(ref holdings, _) => {
+                let Holding { reports, end, epoch, .. } = &holdings[0];
+                Cmd::Hold(reports.clone(), *end, epoch.map(epoch_of))
+            }
+            Self::Note(ref reports) => Cmd::Note(reports.clone()),
+            Self::TakeOver(epoch) => Cmd::TakeOver(epoch),
             Self::Dirty => Cmd::Dirty,
             // The names are those of the mark.
             Self::Sweep(ref marks, _) => {
@@ -127,9 +134,9 @@ impl Op {
     /// Whether it runs together with what came before it, unless commands are searched one by one.
     pub fn goes_on(&self) -> bool {
         match self {
-            Self::Merge(merging, At::End(_)) => merging.fresh() != 0,
-            Self::Merge(_, at) => !matches!(at, At::LookOpen | At::Meet | At::Add(_) | At::Stray(_)),
-            Self::Hold(_) | Self::Connect | Self::Open(_) | Self::Dirty => false,
+            Self::Merge(merging, At::End(piece)) => !merging.journal.is_empty() || piece.marks || piece.registers,
+            Self::Merge(_, at) => !matches!(at, At::LookOpen | At::Append(_) | At::Stray(_)),
+            Self::Hold(..) | Self::Note(_) | Self::TakeOver(_) | Self::Connect | Self::Open(_) | Self::Dirty => false,
             Self::SnapshotOpen(_) | Self::Published(_) | Self::Ack(..) | Self::Close(..) => false,
             Self::DropFacts(_) | Self::Counter(_) => false,
             _ => true,
@@ -138,17 +145,11 @@ impl Op {
 }
 
 impl Merging {
-    /// What no closed storm holds.
-    pub fn fresh(&self) -> Uids {
-        self.signals.iter().fold(0, |all, uids| all | uids) & !self.held
-    }
-
     fn cmd(&self, at: At) -> Cmd {
         match at {
             At::LookOpen | At::End(_) => Cmd::OpenEpoch,
             At::LookClosed(_) => Cmd::LookClosed,
-            At::Meet => Cmd::Meet(self.signals.iter().fold(0, |all, uids| all | uids)),
-            At::Add(piece) => Cmd::Add(piece.epoch, self.fresh()),
+            At::Append(piece) => Cmd::Append(piece.epoch, self.journal.clone()),
             At::Mark(piece) => Cmd::MarkDirty(piece.epoch),
             At::Registers(piece) => Cmd::Registers(piece.epoch),
             At::Stray(epoch) => Cmd::Remove { storm: epoch, epoch, counter: None },

@@ -1,15 +1,22 @@
 //! Redis as the protocol sees it: one StormKey, one command or script at a time. Each arm of [`Redis::exec`] names what it mirrors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use stormfold_core::storm::alerts::StormEnd;
 use stormfold_core::storm::decide::CloseReason;
+use stormfold_core::storm::{AlertRegisters, AlertReport};
 
 use super::case::{Case, LedgerRule};
+use super::values::time;
 
 /// Seconds since the search began; of a storm, of its opening.
 pub type Epoch = u8;
-/// A set of occurrences, one bit each.
-pub type Uids = u8;
+/// What a storm shows: how many alerts, and how many of them fire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Facts {
+    pub alerts: u8,
+    pub firing: u8,
+}
 /// Whose digests name a key: each incarnation has its own.
 pub type Life = u8;
 
@@ -39,9 +46,9 @@ pub struct Key {
     pub open: Option<Open>,
     /// `l`; set with its expiry.
     pub last: Option<Epoch>,
-    /// `c`.
-    pub held: Uids,
-    pub held_expires: bool,
+    /// `a`.
+    pub alerts: AlertRegisters,
+    pub alerts_expire: bool,
     pub storms: BTreeMap<Epoch, Storm>,
 }
 
@@ -59,17 +66,17 @@ pub struct Open {
 /// The keys of one storm.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Storm {
-    /// `u`.
-    pub seen: Uids,
+    /// `j`; the order in which reports came is nothing that anybody can see.
+    pub journal: BTreeSet<AlertReport>,
     /// Its mark in `q`.
     pub dirty: bool,
     /// Its registers in `h`.
     pub registers: bool,
     /// `f`; set with its expiry.
-    pub facts: Option<(Option<u8>, CloseReason)>,
+    pub facts: Option<(Option<Facts>, CloseReason)>,
 }
 
-/// `mark_of` of `prelude.lua`: how many are seen, the counter, and whether there are registers.
+/// `mark_of` of `alerts.lua`: what the storm has, the counter, and whether there are registers.
 pub type Mark = Box<str>;
 
 /// A command or a script, sent with the names of one incarnation.
@@ -79,12 +86,10 @@ pub enum Cmd {
     Incarnation,
     /// `ZSCORE h e`: of `look`, of the end of a piece, of a page, of `sweep`.
     OpenEpoch,
-    /// `ZSCORE l m` and `EXISTS c`, of `look`.
+    /// `ZSCORE l m` and `GET a`, of `look`.
     LookClosed,
-    /// `SMISMEMBER c` and `ZSCORE l m`, of `meet`.
-    Meet(Uids),
-    /// `SADD u`, `ZADD q`, `ZADD h`, of `Piece::commands`.
-    Add(Epoch, Uids),
+    /// `APPEND j`, `ZADD q`, `ZADD h`, of `Piece::commands`.
+    Append(Epoch, Vec<AlertReport>),
     MarkDirty(Epoch),
     Registers(Epoch),
     /// `remove.lua` for the keys of `storm`, with its two other arguments.
@@ -95,10 +100,12 @@ pub enum Cmd {
     },
     /// `open.lua`.
     Open(Epoch),
-    /// `SADD c`, `EXPIREAT c`, `ZADD l` with its expiry, of `RedisLedger::hold`.
-    Hold(Uids),
-    HoldExpires,
-    HoldLast(Epoch),
+    /// `hold.lua`.
+    Hold(Vec<AlertReport>, StormEnd, Option<Epoch>),
+    /// The same, of reports that no storm takes in.
+    Note(Vec<AlertReport>),
+    /// `take_over.lua`.
+    TakeOver(Epoch),
     /// The rest of `RedisLedger::page`.
     Page(Epoch),
     /// `stage.lua`.
@@ -108,7 +115,7 @@ pub enum Cmd {
     /// `published.lua`.
     Published(Epoch),
     /// `close.lua`, with the final facts.
-    Close(Epoch, Mark, Option<u8>, CloseReason),
+    Close(Epoch, Mark, Option<Facts>, CloseReason),
     /// `UNLINK f`, of `settle`.
     DropFacts(Epoch),
     /// `ZMSCORE h e p`, of `drop_open_storm`.
@@ -130,16 +137,14 @@ pub enum Answer {
     },
     Closed {
         last: Option<Epoch>,
-        held: bool,
+        alerts: AlertRegisters,
     },
-    Met {
-        held: Uids,
-        last: Option<Epoch>,
-    },
+    /// Of a close: how many alerts are left to the next storm; `None`: nothing was done.
+    Left(Option<usize>),
     Wiped,
     Page {
         last: Option<Epoch>,
-        facts: Option<(Option<u8>, CloseReason)>,
+        facts: Option<(Option<Facts>, CloseReason)>,
         strays: bool,
     },
     Staged(Option<Staged>),
@@ -152,7 +157,7 @@ pub enum Answer {
 pub struct Staged {
     pub mark: Mark,
     /// `None` while the registers are missing: then there is no metadata.
-    pub alerts: Option<u8>,
+    pub facts: Option<Facts>,
     pub published: bool,
 }
 
@@ -168,7 +173,8 @@ impl Key {
     fn mark(&self, epoch: Epoch) -> Mark {
         let storm = self.storm(epoch);
         let counter = self.open.as_ref().map_or(0, |open| open.counter);
-        format!("{}.{counter}.{}", storm.seen.count_ones(), u8::from(storm.registers)).into()
+        let Facts { alerts, firing } = self.facts();
+        format!("{alerts}.{firing}.{counter}.{}", u8::from(storm.registers)).into()
     }
 
     fn edit(&mut self, epoch: Epoch) -> &mut Storm {
@@ -181,17 +187,70 @@ impl Key {
         self.storms.values_mut().for_each(|storm| storm.registers = false);
     }
 
-    fn close(&mut self, epoch: Epoch, facts: (Option<u8>, CloseReason), case: &Case) {
+    /// `fold` of `alerts.lua`.
+    fn fold(&mut self, epoch: Epoch) {
+        for report in std::mem::take(&mut self.edit(epoch).journal) {
+            self.alerts.join(&report);
+        }
+    }
+
+    fn is_open(&self, epoch: Epoch) -> bool {
+        self.open_epoch() == Some(epoch)
+    }
+
+    fn stage(&mut self, epoch: Epoch) -> Answer {
+        if !self.is_open(epoch) {
+            return Answer::Staged(None);
+        }
+        self.fold(epoch);
+        let (mark, facts) = (self.mark(epoch), self.facts());
+        let facts = self.storm(epoch).registers.then_some(facts);
+        let joined = self.alerts.in_storm() > 0;
+        self.alerts_expire &= !joined;
+        let Some(open) = &mut self.open else { return Answer::Staged(None) };
+        open.expires &= !joined;
+        Answer::Staged(Some(Staged { mark, facts, published: open.shown.is_some() }))
+    }
+
+    fn close_as_of(&mut self, epoch: Epoch, mark: &Mark, end: (Option<Facts>, CloseReason), case: &Case) -> Answer {
+        if !self.is_open(epoch) {
+            return Answer::Left(None);
+        }
+        self.fold(epoch);
+        if self.mark(epoch) != *mark && !case.breaks(LedgerRule::CloseIgnoresChanges) {
+            return Answer::Left(None);
+        }
+        self.close(epoch, end, StormEnd::of(end.1, time(epoch)), case);
+        Answer::Left(Some(self.alerts.left()))
+    }
+
+    fn take_over(&mut self, epoch: Epoch) -> usize {
+        self.fold(epoch);
+        let taken = self.alerts.take_over().len();
+        if taken > 0 {
+            self.edit(epoch).dirty = true;
+            self.alerts_expire = false;
+            self.open.iter_mut().for_each(|open| open.expires = false);
+        }
+        taken
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { alerts: number(self.alerts.in_storm()), firing: number(self.alerts.firing()) }
+    }
+
+    fn close(&mut self, epoch: Epoch, facts: (Option<Facts>, CloseReason), end: StormEnd, case: &Case) {
         let storm = self.edit(epoch);
         storm.facts = Some(facts);
-        let seen = std::mem::take(&mut storm.seen);
         storm.dirty = false;
         self.unlink_registers();
         self.last = self.last.max(Some(epoch));
-        if !case.breaks(LedgerRule::CloseHoldsNothing) {
-            self.held |= seen;
-            self.held_expires = true;
+        if case.breaks(LedgerRule::CloseHoldsNothing) {
+            self.alerts.drop_storm();
+        } else {
+            self.alerts.end(end);
         }
+        self.alerts_expire = true;
     }
 
     fn remove(&mut self, storm: Epoch, epoch: Epoch, counter: Option<u8>) -> bool {
@@ -199,10 +258,17 @@ impl Key {
             Some(open) if open.epoch == epoch && Some(open.counter) != counter => return false,
             Some(open) if open.epoch != epoch && open.epoch == storm => return false,
             Some(open) if open.epoch != epoch => self.edit(storm).registers = false,
-            _ => self.unlink_registers(),
+            open => {
+                if open.is_some() {
+                    self.alerts.drop_storm();
+                    self.alerts_expire = true;
+                }
+                self.unlink_registers();
+            }
         }
         let storm = self.edit(storm);
-        (storm.seen, storm.dirty) = (0, false);
+        storm.journal.clear();
+        storm.dirty = false;
         true
     }
 }
@@ -260,50 +326,53 @@ fn open(key: &mut Key, epoch: Epoch, counters: &mut u8) -> Answer {
 }
 
 fn exec(key: &mut Key, cmd: &Cmd, case: &Case) -> Answer {
-    let is_open = |key: &Key, epoch: Epoch| key.open_epoch() == Some(epoch);
     match *cmd {
         Cmd::OpenEpoch => return Answer::Epoch(key.open_epoch()),
-        Cmd::LookClosed => return Answer::Closed { last: key.last, held: key.held != 0 },
-        Cmd::Meet(uids) => return Answer::Met { held: key.held & uids, last: key.last },
-        Cmd::Add(epoch, uids) => key.edit(epoch).seen |= uids,
+        Cmd::LookClosed => return Answer::Closed { last: key.last, alerts: key.alerts.clone() },
+        Cmd::Append(epoch, ref reports) => key.edit(epoch).journal.extend(reports),
         Cmd::MarkDirty(epoch) => key.edit(epoch).dirty = true,
         Cmd::Registers(epoch) => key.edit(epoch).registers = true,
         Cmd::Remove { storm, epoch, counter } => return Answer::Flag(key.remove(storm, epoch, counter)),
-        Cmd::Hold(uids) => key.held |= uids,
-        Cmd::HoldExpires => key.held_expires = true,
-        Cmd::HoldLast(epoch) => key.last = key.last.max(Some(epoch)),
+        Cmd::Hold(ref reports, end, epoch) => {
+            let of_open = epoch.is_some() && key.open_epoch() == epoch;
+            key.alerts.hold(reports, end, of_open);
+            key.alerts_expire |= key.alerts.in_storm() == 0;
+            key.last = key.last.max(epoch);
+            return Answer::Left(Some(key.alerts.left()));
+        }
+        Cmd::Note(ref reports) => {
+            key.alerts.note(reports);
+            key.alerts_expire |= key.alerts.in_storm() == 0;
+        }
+        Cmd::TakeOver(epoch) => return Answer::Left(Some(if key.is_open(epoch) { key.take_over(epoch) } else { 0 })),
         Cmd::Page(epoch) => {
             let storm = key.storm(epoch);
-            return Answer::Page { last: key.last, facts: storm.facts, strays: storm.seen != 0 || storm.dirty };
+            return Answer::Page {
+                last: key.last,
+                facts: storm.facts,
+                strays: !storm.journal.is_empty() || storm.dirty,
+            };
         }
         Cmd::Stage(epoch) => {
-            let storm = key.storm(epoch);
-            let mark = key.mark(epoch);
-            let Some(open) = key.open.as_mut().filter(|open| open.epoch == epoch) else { return Answer::Staged(None) };
-            open.expires &= storm.seen == 0;
-            let alerts = storm.registers.then_some(count(storm.seen));
-            return Answer::Staged(Some(Staged { mark, alerts, published: open.shown.is_some() }));
+            return key.stage(epoch);
         }
-        Cmd::Ack(epoch, ref mark, alerts) if is_open(key, epoch) => {
+        Cmd::Ack(epoch, ref mark, alerts) if key.is_open(epoch) => {
+            key.fold(epoch);
             let same = key.mark(epoch) == *mark;
             if let Some(open) = &mut key.open {
                 open.shown = open.shown.max(Some(alerts));
             }
             key.edit(epoch).dirty &= !same;
         }
-        Cmd::Published(epoch) if is_open(key, epoch) => {
+        Cmd::Published(epoch) if key.is_open(epoch) => {
             if let Some(open) = &mut key.open {
                 open.shown.get_or_insert(0);
                 open.expires = false;
             }
+            key.alerts_expire = false;
         }
         Cmd::Close(epoch, ref mark, facts, reason) => {
-            let same = key.mark(epoch) == *mark || case.breaks(LedgerRule::CloseIgnoresChanges);
-            let closes = is_open(key, epoch) && same;
-            if closes {
-                key.close(epoch, (facts, reason), case);
-            }
-            return Answer::Flag(closes);
+            return key.close_as_of(epoch, mark, (facts, reason), case);
         }
         Cmd::DropFacts(epoch) => key.edit(epoch).facts = None,
         Cmd::Counter => return Answer::Counter(key.open.as_ref().map(|open| (open.epoch, open.counter))),
@@ -312,7 +381,7 @@ fn exec(key: &mut Key, cmd: &Cmd, case: &Case) -> Answer {
     Answer::Nothing
 }
 
-/// How many.
-pub fn count(uids: Uids) -> u8 {
-    u8::try_from(uids.count_ones()).unwrap()
+/// How many, in a byte.
+pub fn number(count: usize) -> u8 {
+    u8::try_from(count).unwrap()
 }

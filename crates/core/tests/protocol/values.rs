@@ -11,10 +11,12 @@ use stormfold_core::storm::decide::Wish;
 use stormfold_core::storm::fixtures::observation;
 use stormfold_core::storm::name::storm_name;
 use stormfold_core::storm::{
-    Observation, Opening, Outcome, Policy, PolicySet, Report, Severity, SignalRef, StormId, StormKey, StormMetadata,
+    Observation, Opening, Outcome, Policy, PolicySet, Report, Says, Severity, SignalRef, StormId, StormKey,
+    StormMetadata,
 };
 
-use super::redis::{Epoch, Uids};
+use super::case::Said;
+use super::redis::{Epoch, Facts, number};
 use super::world::{Object, Receipt, Sig};
 
 const START: i64 = 1_800_000_000;
@@ -86,27 +88,26 @@ pub fn signal_of(signal: &SignalRef) -> Sig {
 }
 
 /// A Signal as an event shows it.
-pub fn observed(signal: Sig, uids: Uids, receipt: Option<Receipt>) -> Observation {
-    let reports = (0..8).filter(|bit| uids & (1 << bit) != 0);
+pub fn observed(signal: Sig, said: Said, receipt: Option<Receipt>) -> Observation {
+    let Said { alerts, at, says } = said;
+    let firing = says != Says::Resolved;
+    let reports = (0..8).filter(|bit| alerts & (1 << bit) != 0);
     Observation {
         signal: VALUES.signals[usize::from(signal)].clone(),
-        reports: reports.map(|bit| Report { uid: bit, firing: true, resource: None }).collect(),
+        reports: reports.map(|bit| Report { uid: bit, firing, resource: None }).collect(),
+        reported_at: time(at),
+        resolvable: says != Says::Firing { resolvable: false },
         has_receipt: receipt.is_some(),
         receipt: receipt.flatten().map(name),
         ..VALUES.template.clone()
     }
 }
 
-/// The occurrences of these digests.
-pub fn uids(digests: impl Iterator<Item = i64>) -> Uids {
-    digests.fold(0, |all, bit| all | 1 << bit)
-}
-
-pub fn metadata(alerts: u8) -> StormMetadata {
+pub fn metadata(Facts { alerts, firing }: Facts) -> StormMetadata {
     StormMetadata {
         pattern: opening().pattern.clone(),
         alert_count: usize::from(alerts),
-        firing: usize::from(alerts),
+        firing: usize::from(firing),
         affected_count: 0,
         affected_resources: Vec::new(),
         first_seen: time(0),
@@ -116,8 +117,8 @@ pub fn metadata(alerts: u8) -> StormMetadata {
     }
 }
 
-pub fn alerts(metadata: &StormMetadata) -> u8 {
-    u8::try_from(metadata.alert_count).unwrap()
+pub fn facts(metadata: &StormMetadata) -> Facts {
+    Facts { alerts: number(metadata.alert_count), firing: number(metadata.firing) }
 }
 
 /// A RemediationRequest as the API server gives it.

@@ -8,7 +8,7 @@ use stormfold_core::storm::decide::CloseReason;
 
 use super::api::Api;
 use super::case::{Budget, Case, LedgerRule};
-use super::redis::{Data, Epoch, Redis, count};
+use super::redis::{Data, Epoch, Facts, Redis, number};
 use super::replica::Replica;
 use super::search::digest;
 
@@ -23,8 +23,8 @@ pub struct Object {
     pub revision: u8,
     /// The engine reported an outcome.
     pub finished: bool,
-    /// `alertCount`; `None` before the first status.
-    pub shown: Option<u8>,
+    /// `alertCount` and `firingCount`; `None` before the first status.
+    pub shown: Option<Facts>,
     pub closed: Option<CloseReason>,
 }
 
@@ -138,15 +138,15 @@ impl World {
         if let Some(owed) = self.signals.iter().find(|(_, receipt)| receipt.is_none()) {
             return Some(format!("Signal {} has no receipt (invariant 13)", owed.0));
         }
-        let occurrences = self.signals.keys().fold(0, |all, signal| all | case.signals[usize::from(*signal)]);
+        let seen = self.signals.keys().fold(0, |all, signal| all | case.signals[usize::from(*signal)].alerts);
         let counted: u8 = self
             .objects
             .values()
             .filter(|object| object.closed != Some(CloseReason::Superseded))
-            .map(|object| object.shown.unwrap_or_default())
+            .map(|object| object.shown.unwrap_or_default().alerts)
             .sum();
-        if counted != count(occurrences) {
-            return Some(format!("{} occurrences, {counted} are counted (invariant 1)", count(occurrences)));
+        if u32::from(counted) != seen.count_ones() {
+            return Some(format!("{} alerts, {counted} are counted (invariant 1)", seen.count_ones()));
         }
         let open = self.open();
         if open.len() > 1 {
@@ -172,22 +172,22 @@ impl World {
             }
             let expires =
                 key.open.as_ref().is_some_and(|open| open.expires) && !case.breaks(LedgerRule::EmptyStormsStay);
-            let empty = in_ledger.is_some_and(|epoch| key.storm(epoch).seen == 0);
+            let empty = key.alerts.in_storm() == 0;
             if in_ledger.is_some() && !(current && in_ledger == open) && !(expires && empty) {
                 return Some(format!("storm {in_ledger:?} is open in the ledger only (invariant 15)"));
             }
             for (epoch, storm) in &key.storms {
                 if in_ledger == Some(*epoch) {
                     let shown = self.objects.get(epoch).and_then(|object| object.shown);
-                    if shown != Some(count(storm.seen)) {
-                        return Some(format!("{shown:?} shown, the ledger has {storm:?} (invariant 3)"));
+                    if shown.map(|shown| shown.alerts) != Some(number(key.alerts.in_storm())) {
+                        return Some(format!("{shown:?} shown, the ledger has {:?} (invariant 3)", key.alerts));
                     }
-                } else if storm.seen != 0 || storm.dirty || storm.registers {
+                } else if !storm.journal.is_empty() || storm.dirty || storm.registers {
                     return Some(format!("storm {epoch} is not open, and has keys that never expire (invariant 15)"));
                 }
             }
-            if key.held != 0 && !key.held_expires {
-                return Some("what closed storms hold never expires (invariant 15)".to_owned());
+            if !key.alerts.is_empty() && in_ledger.is_none() && !key.alerts_expire {
+                return Some("what closed storms left never expires (invariant 15)".to_owned());
             }
         }
         let known = self.redis.data.incarnation.and_then(|life| self.redis.data.keys.get(&life));

@@ -1,25 +1,31 @@
--- The object of a storm was deleted by hand: the storm is over, and what the object showed is held.
--- KEYS  h, u, r, n, q, l, c (held, current), t (what this process merged first since the last acknowledgement), x
--- ARGV  epoch, dirty mark, when l expires, when c does (unix seconds), the alerts shown at this process' own last acknowledgement
--- ->    0: all of it was shown; 1: something is let go. If t may not be all that was not shown, nothing is held: the receipts
---       of the Signals say what is handled, and they are read again.
--- For example: u = {1,2,3}, a = 2, t = {3} -> 1; c = {1,2}.
+-- The object of a storm was deleted by hand: the storm is over, and what the object showed is handled.
+-- KEYS  h, a, j, n, q, l, x
+-- ARGV  epoch, dirty mark, when l and a expire (unix seconds), the alerts shown at this process' own last acknowledgement, the digests (8 bytes each) of what
+--       this process merged first since then, how many alerts it knows the storm to have, the microsecond of now, the microsecond before which what is in no storm is forgotten
+-- ->    0: all of it was shown; 1: something is let go. If those digests may not be all that was not shown, nothing counts as handled: the receipts
+--       of the Signals say what is, and they are read again.
+-- For example: three alerts, two shown, one digest -> 1; the other two are handled.
 -- Forgotten already, perhaps by this very call, whose answer was lost: nobody can say any more what was let go.
 if open_epoch(KEYS[1]) ~= ARGV[1] then return 1 end
 local shown = tonumber(call('ZSCORE', KEYS[1], 'a') or 0)
-local unshown = call('SCARD', KEYS[2]) - shown
-if unshown == 0 then call('DEL', KEYS[8]) end
--- The last acknowledgement was this process' own, and since then u grew by what it merged itself: then t is what was not shown.
-if unshown == 0 or shown == tonumber(ARGV[5]) and unshown == call('SINTERCARD', 2, KEYS[2], KEYS[8]) then
-  call('SUNIONSTORE', KEYS[2], KEYS[2], KEYS[3])
-  call('SDIFFSTORE', KEYS[2], KEYS[2], KEYS[8])
-  call('SUNIONSTORE', KEYS[7], KEYS[7], KEYS[2])
-  call('EXPIREAT', KEYS[7], ARGV[4])
-else
-  unshown = 1
-end
+local all = fold(KEYS[2], KEYS[3])[1]
+local unshown = all - shown
+local fresh, ours = {}, 0
+for from = 1, #ARGV[5], 8 do fresh[string.sub(ARGV[5], from, from + 7)] = true end
+rewrite(KEYS[2], function(digest, standing, at)
+  if fresh[digest] and in_storm(standing) then ours = ours + 1 end
+  return standing, at
+end)
+-- The last acknowledgement was this process' own, and since then its alerts grew by what it merged itself: then those are what was not shown. Not if
+-- another process has told of alerts that this one does not know.
+local known = unshown == 0 or shown == tonumber(ARGV[4]) and all == tonumber(ARGV[6]) and unshown == ours
+rewrite(KEYS[2], function(digest, standing, at)
+  if not in_storm(standing) or known and not (unshown > 0 and fresh[digest]) then return standing, at end
+end)
+end_storm(KEYS[2], 'H', tonumber(ARGV[7]), tonumber(ARGV[8]))
+call('EXPIREAT', KEYS[2], ARGV[3])
 call('ZADD', KEYS[6], 'GT', ARGV[1], 'm')
 call('EXPIREAT', KEYS[6], ARGV[3])
-call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[8], KEYS[9])
+call('UNLINK', KEYS[1], KEYS[3], KEYS[4], KEYS[7])
 call('ZREM', KEYS[5], ARGV[2])
-return unshown > 0 and 1 or 0
+return (not known or unshown > 0) and 1 or 0

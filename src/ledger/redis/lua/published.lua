@@ -1,5 +1,5 @@
 -- The object of a storm exists, whatever it shows.
--- KEYS  h, r
+-- KEYS  h, a
 -- ARGV  epoch
 -- ->    nil
 -- For example: h = {e=1764000300, p=77} -> h = {a=0, p=77, e=1764000300}.

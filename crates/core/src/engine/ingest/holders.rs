@@ -7,14 +7,15 @@ use super::IngestError;
 use super::merge::{MergePhase, Merging};
 use crate::engine::Engine;
 use crate::ledger::{Holding, LedgerCall, LedgerError, LedgerReply};
-use crate::storm::{Epoch, Observation, StormKey};
+use crate::storm::alerts::StormEnd;
+use crate::storm::{Epoch, Micros, Observation, StormKey};
 
 /// Who holds the occurrences of a Signal.
 pub(super) enum Holder {
     /// Nobody, or a storm that takes more.
     Open,
-    /// A closed storm; its epoch, where that is still known.
-    Closed(Option<Epoch>),
+    /// A storm that ended so; its epoch, where that is still known.
+    Closed(Option<Epoch>, StormEnd),
 }
 
 impl Engine {
@@ -22,9 +23,9 @@ impl Engine {
         let Some(name) = &observation.receipt else { return Holder::Open };
         match self.store.named(observation.key, name) {
             Some(object) if object.is_open() || object.is_superseded() => Holder::Open,
-            Some(object) => Holder::Closed(Some(object.epoch())),
+            Some(object) => Holder::Closed(Some(object.epoch()), object.storm_end()),
             // Deleted by hand: what it held counts as handled (invariant 8).
-            None => Holder::Closed(None),
+            None => Holder::Closed(None, StormEnd::Handled(Micros::MIN)),
         }
     }
 
@@ -68,25 +69,22 @@ impl Engine {
 
     /// Signals whose receipt names a storm that is over are remembered as held by it, and not merged.
     fn restore_dedup_from_receipts(&mut self, mut merging: Merging) {
-        let is_held = |observation: &Observation| matches!(self.holder(observation), Holder::Closed(_));
+        let is_held = |observation: &Observation| matches!(self.holder(observation), Holder::Closed(..));
         let (held, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut merging.pending).into_iter().partition(is_held);
         merging.pending = rest;
         if held.is_empty() {
             return self.join(merging);
         }
-        let mut by_holder: BTreeMap<(StormKey, Option<Epoch>), Vec<&Observation>> = BTreeMap::new();
+        let mut holdings: BTreeMap<(StormKey, Option<Epoch>), Holding> = BTreeMap::new();
         for observation in &held {
-            if let Holder::Closed(epoch) = self.holder(observation) {
-                by_holder.entry((observation.key, epoch)).or_default().push(observation);
-            }
+            let (key, Holder::Closed(epoch, end)) = (observation.key, self.holder(observation)) else { continue };
+            let at = super::merge::dedup_window(std::iter::once(observation), self.now);
+            let new = || Holding { key, epoch, reports: Vec::new(), end, at };
+            let holding = holdings.entry((key, epoch)).or_insert_with(new);
+            holding.at.horizon = holding.at.horizon.max(at.horizon);
+            holding.reports.extend(observation.says());
         }
-        let holdings = by_holder.into_iter().map(|((key, epoch), observations)| Holding {
-            key,
-            epoch,
-            uids: observations.iter().flat_map(|o| &o.reports).map(|report| report.uid).collect(),
-            at: super::merge::dedup_window(observations.into_iter(), self.now),
-        });
-        let call = LedgerCall::Hold(holdings.collect());
+        let call = LedgerCall::Hold(holdings.into_values().collect());
         merging.phase = MergePhase::Hold(held);
         self.ingest.merging = Some(merging);
         self.ask_ledger(Task::Hold, call);

@@ -42,8 +42,8 @@ enum Step {
     Mark(Arc<Opening>, Epoch),
     /// The batch is merged into the storm.
     Merge,
-    /// Nothing opens; ends without beginnings are remembered.
-    NoteResolved,
+    /// Nothing opens; what no storm takes in is remembered.
+    Note,
 }
 
 /// What became of a key.
@@ -212,7 +212,7 @@ impl Engine {
             },
             (Step::Mark(first, open), _) => self.opened(opening, &first, open),
             (Step::Merge, LedgerReply::Merged(mut merges)) => self.opening_merged(opening, merges.pop()),
-            (Step::NoteResolved, _) => self.all_known(opening),
+            (Step::Note, _) => self.all_known(opening),
             _ => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
         }
     }
@@ -221,7 +221,7 @@ impl Engine {
     /// ended: then what it held is not for another one.
     fn opened(&mut self, mut opening: OpeningKey, first: &Arc<Opening>, epoch: Epoch) -> OpeningOutcome {
         self.openings.offer(StormId { key: opening.key, epoch }, first);
-        let ended = opening.observations().iter().any(|o| matches!(self.holder(o), Holder::Closed(_)));
+        let ended = opening.observations().iter().any(|o| matches!(self.holder(o), Holder::Closed(..)));
         if ended && self.settings.rules.keep(Rule::HoldersCheckedTwice) {
             return OpeningOutcome::Again(opening.into_observations());
         }
@@ -253,15 +253,11 @@ impl Engine {
 
     /// Nothing in the batch fires anew.
     fn nothing_opens(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
-        let reports = opening.observations().iter().flat_map(|observation| &observation.reports);
-        let resolved: Vec<_> = reports.filter(|report| !report.firing).map(|report| report.uid).collect();
-        if resolved.is_empty() {
-            return self.all_known(opening);
-        }
+        let reports: Vec<_> = opening.observations().iter().flat_map(Observation::says).collect();
         let at = dedup_window(opening.observations().iter(), self.now);
-        let call = LedgerCall::NoteResolved { key: opening.key, uids: resolved, at };
+        let call = LedgerCall::Note { key: opening.key, reports, at };
         self.ask_ledger(Task::Open(opening.key), call);
-        opening.step = Step::NoteResolved;
+        opening.step = Step::Note;
         OpeningOutcome::Waits(opening)
     }
 

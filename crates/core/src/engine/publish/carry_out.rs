@@ -105,7 +105,7 @@ impl Engine {
                 self.receipts.release(id);
                 Ok(Turn::End(run, Next::After(delay)))
             }
-            (RunPhase::Close(reason), LedgerReply::Closing(Closing::Closed)) => {
+            (RunPhase::Close(reason), LedgerReply::Closing(Closing::Closed { .. })) => {
                 self.tell(id, |name| Fact::ClosedInLedger(name, reason));
                 Ok(Turn::Again(run))
             }

@@ -1,0 +1,210 @@
+-- The alerts of a key, `a`: a head of four numbers of 32 bits (in the open storm, of them firing, left by closed storms, changes), and a record of
+-- sixteen bytes for each alert: its digest (8), where it stands (1), the microsecond of its latest report (7). The journal of a storm, `j`, has what merges
+-- appended: digest (8), what was said (1), when (7). The rules are those of `stormfold_core::storm::alerts`, which the histories hold them to.
+local HEAD, RECORD = 16, 16
+local UNSEEN, OVER, ENDED, FIRING, FIRING_RESOLVABLE, LEFT, HANDLED = 0, 1, 2, 3, 4, 5, 6
+local RESOLVED, SAYS_FIRING, SAYS_FIRING_RESOLVABLE = 0, 1, 2
+-- Up to so many reports are looked for one by one, each in one pass over `a` by `string.find`; for more, all of `a` is indexed.
+local FEW = 16
+
+local function in_storm(standing) return standing == ENDED or standing == FIRING or standing == FIRING_RESOLVABLE end
+local function fires(standing) return standing >= FIRING end
+
+-- `AlertRegister::joined`: the register after a report that the open storm takes in; nil: as before.
+local function joined(standing, last, says, at)
+  if not standing then
+    if says == RESOLVED then return UNSEEN, at end
+    return says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE, at
+  end
+  if says == RESOLVED then
+    if standing >= FIRING then
+      if at < last then return end
+      return standing == HANDLED and OVER or ENDED, at
+    end
+    if at > last then return standing, at end
+    return
+  end
+  local firing = says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE
+  if standing == FIRING or standing == FIRING_RESOLVABLE then
+    if at < last then return end
+    return at == last and math.max(firing, standing) or firing, at
+  elseif standing == UNSEEN and at <= last then
+    return ENDED, last
+  elseif standing == LEFT then
+    return at < last and FIRING_RESOLVABLE or firing, math.max(at, last)
+  elseif at > last then
+    return standing == HANDLED and HANDLED or firing, at
+  end
+end
+
+-- `AlertRegister::noted`: the register after a report that no storm takes in.
+local function noted(standing, last, says, at)
+  if standing == LEFT then
+    if says == RESOLVED then
+      if at >= last then return OVER, at end
+    elseif at > last then
+      return LEFT, at
+    end
+    return
+  end
+  if says ~= RESOLVED and (not standing or standing == UNSEEN or standing == OVER) then return end
+  return joined(standing, last, says, at)
+end
+
+-- `AlertRegister::after`: the register once its storm has been closed (kind 'C') or handled by a person (kind 'H').
+local function after(standing, at, kind, closed)
+  if standing == FIRING_RESOLVABLE then return kind == 'H' and HANDLED or LEFT, at end
+  if standing == FIRING then return OVER, math.max(at, closed) end
+  if standing == ENDED then return OVER, at end
+  return standing, at
+end
+
+-- `AlertRegister::held`, for a storm that ended so.
+local function held_by(kind, closed, of_open)
+  return function(standing, last, says, at)
+    local new, new_at = OVER, at
+    if says ~= RESOLVED then new, new_at = after(says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE, at, kind, closed) end
+    if not standing then return new, new_at end
+    if in_storm(standing) then
+      if of_open then return after(standing, last, kind, closed) end
+      return
+    end
+    if standing == UNSEEN and last >= new_at then return OVER, last end
+    if (standing == LEFT or standing == HANDLED) and at < last then return end
+    if new_at > last or new == OVER and new_at == last then return new, new_at end
+  end
+end
+
+local function head_of(raw)
+  if raw == '' then return { 0, 0, 0, 0 } end
+  return { struct.unpack('>I4I4I4I4', raw) }
+end
+
+local function packed_head(head) return struct.pack('>I4I4I4I4', head[1], head[2], head[3], head[4]) end
+
+local function count(head, standing, by)
+  if in_storm(standing) then
+    head[1] = head[1] + by
+    if standing ~= ENDED then head[2] = head[2] + by end
+  elseif standing == LEFT then
+    head[3] = head[3] + by
+  end
+end
+
+-- Where `word` begins in `raw`, at a whole number of `size` behind `head`; nil when it is not there.
+local function find(raw, head, size, word)
+  local from = head + 1
+  while true do
+    local place = string.find(raw, word, from, true)
+    if not place then return nil end
+    if (place - head - 1) % size == 0 then return place end
+    from = place + 1
+  end
+end
+
+-- A function that says where a word of eight bytes begins in `raw`, for so many questions.
+local function finder(raw, head, size, questions)
+  if questions <= FEW then return function(word) return find(raw, head, size, word) end end
+  local places = {}
+  for place = head + 1, #raw, size do places[string.sub(raw, place, place + 7)] = place end
+  return function(word) return places[word] end
+end
+
+-- Applies reports to `a` by one of the rules above. The head after it; its fourth number tells whether anything changed that a storm shows.
+local function apply(a, reports, rule)
+  local raw = call('GET', a) or ''
+  local head = head_of(raw)
+  if #reports == 0 then return head end
+  local place_of = finder(raw, HEAD, RECORD, #reports / RECORD)
+  local changed, order, added, written = {}, {}, {}, false
+  for from = 1, #reports, RECORD do
+    local digest = string.sub(reports, from, from + 7)
+    local says, at = struct.unpack('>BI7', reports, from + 8)
+    local now = changed[digest] or added[digest]
+    local place = now and now.place or not now and place_of(digest) or nil
+    local standing, last
+    if now then
+      standing, last = now.standing, now.at
+    elseif place then
+      standing, last = struct.unpack('>BI7', raw, place + 8)
+    end
+    local new, new_at = rule(standing, last, says, at)
+    if new and (new ~= standing or new_at ~= last) then
+      if standing then count(head, standing, -1) end
+      count(head, new, 1)
+      local joins = in_storm(new) and not (standing and in_storm(standing))
+      -- What is handled is no part of the storm.
+      local news_of_storm = joins or not standing or fires(standing) ~= fires(new)
+      if news_of_storm and standing ~= HANDLED then head[4] = head[4] + 1 end
+      local record = { place = place, standing = new, at = new_at }
+      if place then
+        changed[digest] = record
+      else
+        if not added[digest] then order[#order + 1] = digest end
+        added[digest] = record
+      end
+      written = true
+    end
+  end
+  if not written then return head end
+  if #order > 0 or raw == '' then
+    local parts = { raw == '' and packed_head(head) or raw }
+    for _, digest in ipairs(order) do
+      local record = added[digest]
+      parts[#parts + 1] = digest .. struct.pack('>BI7', record.standing, record.at)
+    end
+    -- Not APPEND, which takes twice the room.
+    call('SET', a, table.concat(parts), 'KEEPTTL')
+  end
+  for _, record in pairs(changed) do
+    call('SETRANGE', a, record.place + 7, struct.pack('>BI7', record.standing, record.at))
+  end
+  call('SETRANGE', a, 0, packed_head(head))
+  return head
+end
+
+-- Takes the reports of the journal into the alerts. Every script that looks at the open storm begins with it.
+local function fold(a, j)
+  local head = apply(a, call('GET', j) or '', joined)
+  call('UNLINK', j)
+  return head
+end
+
+-- Rewrites each register; where `next` gives nil the alert is forgotten. The head after it.
+local function rewrite(a, next)
+  local raw = call('GET', a) or ''
+  if raw == '' then return head_of(raw) end
+  local head, parts = { 0, 0, 0, head_of(raw)[4] }, { '' }
+  for place = HEAD + 1, #raw, RECORD do
+    local digest = string.sub(raw, place, place + 7)
+    local standing, at = next(digest, struct.unpack('>BI7', raw, place + 8))
+    if standing then
+      count(head, standing, 1)
+      parts[#parts + 1] = digest .. struct.pack('>BI7', standing, at)
+    end
+  end
+  if #parts == 1 then
+    call('UNLINK', a)
+  else
+    parts[1] = packed_head(head)
+    call('SET', a, table.concat(parts), 'KEEPTTL')
+  end
+  return head
+end
+
+-- The storm ends: what storms before it left and was reported before `earliest` is forgotten, the rest stands as the end says.
+local function end_storm(a, kind, closed, earliest)
+  return rewrite(a, function(_, standing, at)
+    if in_storm(standing) then return after(standing, at, kind, closed) end
+    if at >= earliest then return standing, at end
+  end)
+end
+
+-- A text that changes with each merge that tells a storm something new, and with nothing else. Sets and registers only grow; `p` grows
+-- as names leave n, so their sum counts the names that ever came, from a start of the storm's own.
+local function mark_of(h, head, n, tag)
+  local s = call('ZMSCORE', h, 'l' .. tag, 'f' .. tag, 's' .. tag, 'r' .. tag, 'i' .. tag)
+  for i = 1, 5 do s[i] = s[i] or '-' end
+  local names = (call('ZSCORE', h, 'p') or 0) + call('LLEN', n)
+  return head[1] .. ' ' .. head[2] .. ' ' .. head[4] .. ' ' .. names .. ' ' .. table.concat(s, ' ')
+end

@@ -1,0 +1,61 @@
+//! What one ledger says, beside what the other one does.
+
+use stormfold::ledger::{Ledger, Merge};
+use stormfold::storm::decide::LedgerView;
+use stormfold::storm::{Observation, StormKey, StormMetadata};
+
+use super::super::now;
+use super::{Play, join};
+
+impl Play<'_> {
+    pub(super) async fn merge(&self, batch: &[(StormKey, Vec<Observation>)]) -> Merge {
+        let expected = self.memory.merge(batch, now(self.at)).await.unwrap().remove(0);
+        let merge = self.redis[0].merge(batch, now(self.at)).await.unwrap().remove(0);
+        match (&merge, &expected) {
+            // What Redis lost is new to it once more, and what another process has told it is new to this one.
+            (Merge::Joined { epoch, .. }, Merge::Joined { epoch: expected, .. }) if self.rebuilding || self.others => {
+                assert_eq!(epoch, expected);
+            }
+            // No receipt tells the epoch of a storm whose object is gone; the next one is later all the same.
+            (Merge::NotOpen { opens, last }, Merge::NotOpen { opens: expected, last: later }) if self.wiped => {
+                assert_eq!(opens, expected);
+                assert!(last <= later);
+            }
+            (Merge::Joined { epoch, new, held, last }, Merge::Joined { last: later, .. }) if self.wiped => {
+                let but_for_last = Merge::Joined { epoch: *epoch, new: new.clone(), held: held.clone(), last: *later };
+                assert_eq!(but_for_last, expected);
+                assert!(last <= later);
+            }
+            _ => assert_eq!(merge, expected),
+        }
+        expected
+    }
+
+    /// The texts of resources leave Redis when they are shown: what is shown joins in. A process that has not met a Signal of the storm
+    /// cannot say what it groups, and needs not.
+    pub(super) fn with_shown(&self, metadata: Option<StormMetadata>) -> Option<StormMetadata> {
+        let pattern = self.key.pattern.clone();
+        join(metadata, self.shown.clone()).map(|facts| StormMetadata { pattern, ..facts })
+    }
+
+    /// The open storm is the same in both.
+    pub(super) async fn compare(&self) {
+        let Some(epoch) = self.open else { return };
+        let memory = self.memory.snapshot(self.id(epoch)).await.unwrap();
+        let redis = self.redis[0].snapshot(self.id(epoch)).await.unwrap();
+        let (
+            LedgerView::Open { metadata: expected, resolvable: expected_resolvable, published: expected_published },
+            LedgerView::Open { metadata, resolvable, published },
+        ) = (memory.view, redis.view)
+        else {
+            panic!("both are open");
+        };
+        assert_eq!((resolvable, published), (expected_resolvable, expected_published));
+        assert_eq!(self.with_shown(metadata), expected);
+        // The mark that one process knows to be there, another may have cleared: then the one asks for the publish all the same.
+        assert!(
+            memory.dirty_since.is_none() || redis.dirty_since.is_some() || self.others,
+            "news without a dirty mark"
+        );
+    }
+}
