@@ -104,8 +104,8 @@ impl Line {
     }
 }
 
-/// Makes Signals of a body that came at `now`.
-pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, now: Timestamp) -> Webhook {
+/// Makes Signals of a body that came at `received`.
+pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, received: Timestamp) -> Webhook {
     let mut reader = AlertReader {
         rules,
         default_status: body.status.as_deref(),
@@ -114,7 +114,7 @@ pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, now:
         without_target: 0,
     };
     let mut fates: Vec<_> = body.alerts.iter().enumerate().map(|(index, raw)| reader.read(index, raw)).collect();
-    let shared = Arc::new(Shared::of(body, now));
+    let shared = Arc::new(Shared::of(body, received));
     let mut signals = Vec::new();
     for group in reader.groups {
         group.cut(max_lines, &shared, &mut signals, &mut fates);
@@ -283,6 +283,8 @@ impl AlertGroupKey {
                 // Alertmanager reports ends unless it is told not to; then its silence is no end either.
                 resolvable: true,
                 incomplete: shared.incomplete,
+                // Of the body.
+                reported_at: None,
                 occurrences: None,
                 table: Some(table),
             },

@@ -40,6 +40,7 @@ impl Draft {
     pub(super) fn spec(&self) -> api::SignalSpec {
         let mut spec = self.own.clone();
         spec.source = Some(self.shared.source.clone());
+        spec.reported_at = Some(self.shared.received.into());
         // The labels that Alertmanager grouped by are shared by definition, and policies group by them: others make room for them.
         let own = std::mem::replace(&mut spec.labels, self.shared.group_labels.clone());
         for (name, value) in own {
@@ -61,6 +62,8 @@ impl Draft {
 pub(super) struct Shared {
     pub(super) group_labels: BTreeMap<String, String>,
     pub(super) incomplete: bool,
+    /// When the body came: no field of it says when Alertmanager sent it.
+    pub(super) received: Timestamp,
     pub(super) bucket: i64,
     /// How the digest of each Signal begins.
     pub(super) digest: FieldDigest,
@@ -83,7 +86,7 @@ impl FieldDigest {
 }
 
 impl Shared {
-    pub(super) fn of(body: &Body<'_>, now: Timestamp) -> Self {
+    pub(super) fn of(body: &Body<'_>, received: Timestamp) -> Self {
         let text = |text: &Option<Cow<'_, str>>, most: usize| {
             text.as_deref().map(|text| clean(text, most).into_owned()).filter(|text| !text.is_empty())
         };
@@ -101,7 +104,8 @@ impl Shared {
             digest,
             source,
             incomplete: body.truncated > 0,
-            bucket: now.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
+            received,
+            bucket: received.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
         }
     }
 }

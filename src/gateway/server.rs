@@ -14,6 +14,7 @@ use futures::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -97,6 +98,7 @@ impl Gateway {
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
+        let received = self.clock.now();
         let (head, body) = request.into_parts();
         let announced = text(&head.headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
         let mut parts = body.into_data_stream();
@@ -106,7 +108,7 @@ impl Gateway {
         }
         let _memory = self.room_for(announced.unwrap_or(self.limits.max_body)).await?;
         let bytes = self.read(&mut parts, announced.unwrap_or_default()).await?;
-        let batch = self.batch(bytes).await?;
+        let batch = self.batch(bytes, received).await?;
         self.store(&batch).await
     }
 
@@ -168,10 +170,10 @@ impl Gateway {
         Ok(bytes)
     }
 
-    async fn batch(&self, bytes: Vec<u8>) -> Result<Webhook, Problem> {
-        let (limits, rules, now) = (self.limits, self.rules.clone(), self.clock.now());
+    async fn batch(&self, bytes: Vec<u8>, received: Timestamp) -> Result<Webhook, Problem> {
+        let (limits, rules) = (self.limits, self.rules.clone());
         let long = bytes.len() > LONG_READ;
-        let work = move || read_body(&bytes, limits.max_body).map(|body| batch(&body, &rules, limits.batch, now));
+        let work = move || read_body(&bytes, limits.max_body).map(|body| batch(&body, &rules, limits.batch, received));
         let made = if long {
             let task = tokio::task::spawn_blocking(work).await;
             task.map_err(|_| Problem::Unavailable("the body could not be read".to_owned()))?

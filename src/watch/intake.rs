@@ -59,6 +59,7 @@ pub fn intake(
         OccurrenceReader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
     reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
     reader.read_table(spec.table.as_deref().unwrap_or_default())?;
+    let reported_at = reader.reported_at(spec.reported_at.as_ref().map(|time| time.0));
     let OccurrenceReader { mut reports, refused, clamped, first_seen, last_seen, .. } = reader;
     if reports.is_empty() {
         return Err(Rejection {
@@ -93,7 +94,7 @@ pub fn intake(
         incomplete: spec.incomplete,
         first_seen,
         last_seen,
-        reported_at: created,
+        reported_at,
         reports,
         refused,
         clamped,
@@ -258,6 +259,12 @@ impl<'a> OccurrenceReader<'a> {
         let text = resource.map(|resource| extract_resource_name(resource, self.scope).into());
         let resource = digest.zip(text);
         self.reports.push(Report { uid, firing: found.firing, resource });
+    }
+
+    /// In whole microseconds, in which reports are told apart: what a schema of another version let in may be finer.
+    fn reported_at(&mut self, stated: Option<Timestamp>) -> Timestamp {
+        let time = given(stated).map_or(self.created, |time| self.clamp(time));
+        Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
     }
 
     fn refuse(&mut self, message: impl Fn() -> String) {

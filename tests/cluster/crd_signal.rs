@@ -12,6 +12,8 @@ use super::bounds::{
 use super::world::World;
 
 const IMMUTABLE: &str = "spec rule: spec is immutable: report again with a new Signal";
+/// As Kubernetes writes a MicroTime.
+const MICRO_TIME: &str = "2026-01-02T15:04:05.000000Z";
 const SHAPE: &str = "spec rule: give the occurrences as spec.occurrences or spec.table";
 
 /// A Signal in which every field is there, so that each example changes one thing.
@@ -20,6 +22,7 @@ fn base() -> Value {
         "apiVersion": "stormfold.dev/v1alpha1", "kind": "Signal", "metadata": { "name": "base" },
         "spec": {
             "name": "HighLoad", "severity": "error", "namespace": "prod", "cluster": "c1", "resolvable": true, "incomplete": true,
+            "reportedAt": MICRO_TIME,
             "source": { "kind": "probe", "instance": "one", "url": "https://example.org" },
             "labels": { "key": "v" }, "annotations": { "key": "v" },
             "occurrences": [{
@@ -80,6 +83,9 @@ fn scope_rows() -> Vec<Row> {
             map_with_key(253),
             map_with_key(254),
         ),
+        row("spec.reportedAt format", "/spec/reportedAt", TIME, "2026-02-30T15:04:05Z"),
+        row("spec.reportedAt pattern", "/spec/reportedAt", MICRO_TIME, "2026-01-02T15:04:05.1234567Z"),
+        row("spec.reportedAt pattern", "/spec/reportedAt", "2026-01-02T15:04:05.1+23:59", "2026-01-02T15:04:05+99:99"),
     ]
 }
 
@@ -195,6 +201,7 @@ async fn crd_signal_spec_does_not_change() {
         json!({ "spec": { "labels": { "key": "w" } } }),
         json!({ "spec": { "labels": null } }),
         json!({ "spec": { "occurrences": null } }),
+        json!({ "spec": { "reportedAt": "2026-01-02T15:04:06.000000Z" } }),
         json!({ "spec": { "table": "firing - - Pod/b\n" } }),
     ] {
         let what = change.to_string();

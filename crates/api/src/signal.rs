@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,13 @@ pub struct SignalSpec {
     /// True when the source left occurrences out of this report, as Alertmanager does with max_alerts. The storm shows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+
+    /// When the source reported the states of the occurrences, to the microsecond. Of two reports of one alert the later one counts,
+    /// of two at one instant the resolved one. Absent: when the Signal was created. More than 5 minutes after that, or more than 24
+    /// hours before it, is taken for that bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_micro_time")]
+    pub reported_at: Option<MicroTime>,
 
     /// The occurrences, one item each: the shape for people and controllers. At most 500.
     #[serde(default, skip_serializing_if = "Option::is_none")]

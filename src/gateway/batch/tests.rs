@@ -99,6 +99,9 @@ fn the_same_alerts_within_five_minutes_have_the_same_names() {
     other["receiver"] = "again".into();
     let two = read(&other, 500, at(299));
     assert_eq!(names(&one), names(&two));
+    // Each says when it was received.
+    let reported = |webhook: &Webhook| webhook.signals[0].spec().reported_at.unwrap().0;
+    assert_eq!((reported(&one), reported(&two)), (at(0), at(299)));
 }
 
 #[test]
@@ -106,7 +109,8 @@ fn hours_later_or_with_a_change_they_have_other_names() {
     let before = read(&body(pods(0..3)), 500, at(0));
     let later = read(&body(pods(0..3)), 500, at(4 * 3_600));
     assert_ne!(names(&before), names(&later));
-    assert_eq!(before.signals[0].spec(), later.signals[0].spec());
+    let spec = later.signals[0].spec();
+    assert_eq!(before.signals[0].spec(), api::SignalSpec { reported_at: Some(at(0).into()), ..spec });
     let mut resolved = pods(0..3);
     resolved[1]["status"] = "resolved".into();
     assert_ne!(names(&before), names(&read(&body(resolved), 500, at(0))));

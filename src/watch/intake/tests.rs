@@ -117,6 +117,26 @@ fn times_too_far_from_the_creation_are_clamped_and_counted(
     assert!(observation.first_seen >= time("2026-04-30T12:00:00Z"));
 }
 
+// The creation has whole seconds, a report microseconds: a re-fire within a second is later than the end before it.
+#[rstest]
+#[case(None, CREATED, 0)]
+#[case(Some("2026-05-01T12:00:00.000001Z"), "2026-05-01T12:00:00.000001Z", 0)]
+#[case(Some("2026-05-01T12:00:00.000001999Z"), "2026-05-01T12:00:00.000001Z", 0)]
+#[case(Some("2026-05-01T12:05:00Z"), "2026-05-01T12:05:00Z", 0)]
+#[case(Some("2026-05-01T12:05:00.000001Z"), "2026-05-01T12:05:00Z", 1)]
+#[case(Some("2026-04-30T12:00:00Z"), "2026-04-30T12:00:00Z", 0)]
+#[case(Some("2026-04-30T11:59:59.999999Z"), "2026-04-30T12:00:00Z", 1)]
+#[case(Some("0001-01-01T00:00:00Z"), CREATED, 0)]
+fn a_signal_was_reported_when_it_says_or_else_when_it_was_created(
+    #[case] stated: Option<&str>,
+    #[case] reported_at: &str,
+    #[case] clamped: usize,
+) {
+    let reported = stated.map(|text| time(text).into());
+    let observation = take(SignalSpec { reported_at: reported, ..table("firing - f Pod/a") }).unwrap();
+    assert_eq!((observation.reported_at, observation.clamped), (time(reported_at), clamped));
+}
+
 // E7: one bad line is one bad line.
 #[test]
 fn a_bad_line_is_refused_by_its_number_and_the_others_count() {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{DEDUP_HORIZON, Observation, Opening, Refused, Report, Severity, SignalRef};
 
-/// What a Signal of the pattern `X in prod` brings, with its earliest start and its latest report in seconds since 1970.
+/// What a Signal of the pattern `X in prod` brings, with its earliest start and its latest report in seconds since 1970. It was reported at the latter.
 ///
 /// # Panics
 ///

@@ -45,7 +45,7 @@ pub struct Observation {
     pub first_seen: Timestamp,
     /// The latest report among its occurrences; whole seconds.
     pub last_seen: Timestamp,
-    /// When its source reported the states of its occurrences.
+    /// When its source reported the states of its occurrences; whole microseconds. Of two reports of one alert the later one counts.
     pub reported_at: Timestamp,
     /// Its occurrences.
     pub reports: Vec<Report>,
