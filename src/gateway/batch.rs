@@ -2,8 +2,8 @@
 //! occurrences. Pure, and the same for every delivery of the same alerts within five minutes.
 //!
 //! **Names.** A Signal's name is a digest of what it reports and of the five minutes in which it came. A body that is sent again, by the
-//! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist. Hours later the
-//! same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
+//! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist; `series` finds
+//! out whether something else was reported in between. Hours later the same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
 //! Signal; nothing is counted twice, because an occurrence is known by its fingerprint, start and resource, whatever Signal reports it.
 //! What is for people only (annotations, the Alertmanager's address) is left out of the digest: the two of a pair differ in it. So are the
 //! labels that alerts share, by which policies group: the table has the alerts' fingerprints, and those are made of their labels.
@@ -270,8 +270,10 @@ impl AlertGroupKey {
         annotations: BTreeMap<String, String>,
         shared: &Arc<Shared>,
     ) -> Draft {
+        let (series, name) = self.names(&table, shared);
         Draft {
-            name: self.signal_name(&table, shared),
+            name,
+            series,
             own: api::SignalSpec {
                 name: self.name.clone(),
                 severity: self.severity,
@@ -293,18 +295,20 @@ impl AlertGroupKey {
         }
     }
 
-    /// Hexadecimal characters and a number: nothing of an alert's text.
-    fn signal_name(&self, table: &str, shared: &Shared) -> String {
+    /// Of the series, which is all that the Signal is about, and of the Signal, which is what it reports as well. Hexadecimal characters
+    /// and a number: nothing of an alert's text.
+    fn names(&self, table: &str, shared: &Shared) -> (String, String) {
         let mut digest = shared.digest.clone();
-        let kinds = [self.namespace.is_some(), self.cluster.is_some(), shared.incomplete].map(u8::from);
-        digest.add(&kinds);
+        digest.add(&[self.namespace.is_some(), self.cluster.is_some()].map(u8::from));
         digest.add(self.namespace.as_deref().unwrap_or_default().as_bytes());
         digest.add(self.cluster.as_deref().unwrap_or_default().as_bytes());
         digest.add(self.name.as_bytes());
         digest.add(&self.severity.rank().to_be_bytes());
+        let series = digest.clone().finish();
+        digest.add(&[u8::from(shared.incomplete)]);
         digest.add(table.as_bytes());
         let digest = digest.finish();
-        format!("am-{}-{}", hex(&digest[..16]), shared.bucket)
+        (hex(&series[..8]), format!("am-{}-{}", hex(&digest[..16]), shared.bucket))
     }
 }
 

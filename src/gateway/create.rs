@@ -1,5 +1,6 @@
 //! Signals into the API server: in the namespace of the trouble where that is possible, else in the operator's own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::draft::Draft;
 use super::known::StoredSignals;
+use super::series::{BodySeries, Mark, Precedent, SeriesLister};
 use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalNamespace, StoreResult};
@@ -45,6 +47,7 @@ pub struct Creator {
     places: Places,
     permits: Arc<Semaphore>,
     known: StoredSignals,
+    series: SeriesLister,
     metrics: GatewayMetrics,
 }
 
@@ -85,6 +88,28 @@ pub(super) struct Stored {
     pub(super) name: String,
     /// False: it had it already.
     pub(super) created: bool,
+}
+
+impl Stored {
+    fn already(namespace: &str, name: String) -> Self {
+        Self { namespace: namespace.to_owned(), name, created: false }
+    }
+}
+
+/// What one create came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Created,
+    /// The name is taken.
+    Existed,
+    /// Not in this namespace.
+    Refused(Away),
+}
+
+/// What became of a Signal in one namespace.
+enum Placed {
+    Here(Stored),
+    Elsewhere(Away),
 }
 
 /// Why a Signal is not in the namespace of its trouble.
@@ -130,73 +155,113 @@ impl Away {
 impl Creator {
     /// Creates with this client, in these places.
     pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
-        Self { client, places, permits: Arc::new(Semaphore::new(CREATES)), known: StoredSignals::default(), metrics }
+        let series = SeriesLister::new(client.clone());
+        let permits = Arc::new(Semaphore::new(CREATES));
+        Self { client, places, permits, known: StoredSignals::default(), series, metrics }
     }
 
-    /// Stores all of them; gives what became of each. One that fails does not keep the others from being stored.
+    /// Stores all of them, which are one body; gives what became of each. One that fails does not keep the others from being stored.
     pub(super) async fn store(&self, drafts: &[Draft]) -> Vec<Result<Stored, ApiError>> {
+        let series = self.series.of(drafts, self.places.home());
         // Futures do nothing before they are polled, and no more than these are at a time.
-        let creates: Vec<_> = drafts.iter().map(|draft| self.store_one(draft)).collect();
+        let creates: Vec<_> = drafts.iter().map(|draft| self.store_one(draft, &series)).collect();
         stream::iter(creates).buffered(CREATES_PER_BODY).collect().await
     }
 
-    async fn store_one(&self, draft: &Draft) -> Result<Stored, ApiError> {
+    async fn store_one(&self, draft: &Draft, series: &BodySeries<'_>) -> Result<Stored, ApiError> {
+        let home = self.places.home();
         if let Some(namespace) = self.known.namespace(draft) {
-            let at_home = draft.namespace.as_ref() != Some(&namespace);
-            let place = if at_home { SignalNamespace::Fallback } else { SignalNamespace::Origin };
-            return self.counted(Ok(Stored { namespace, name: draft.name.clone(), created: false }), place);
+            match series.precedent(&namespace, draft).await {
+                Ok(Precedent::Repeat(name)) => {
+                    return self.counted(draft, &namespace, Ok(Stored::already(&namespace, name)));
+                }
+                // It is gone, perhaps with its namespace; or there is more to say, where it can be said today.
+                Ok(Precedent::Unseen | Precedent::News(_)) => {}
+                Err(error) => return self.counted(draft, &namespace, Err(error)),
+            }
         }
         // The semaphore is never closed; without a permit there would only be one create more.
         let _permit = self.permits.acquire().await.ok();
-        let home = self.places.home();
-        let away = match draft.namespace.as_deref() {
-            None => None,
-            Some(namespace) if !self.places.is_watched(namespace) => Some(Away::NotWatched),
-            Some(namespace) => match self.create(namespace, draft, None).await {
-                Err(error) if namespace != home && Away::of(&error).is_some() => {
-                    if self.is_stored(namespace, draft, &error).await? {
-                        let there =
-                            Stored { namespace: namespace.to_owned(), name: draft.name.clone(), created: false };
-                        return self.counted(Ok(there), SignalNamespace::Origin);
-                    }
-                    tracing::debug!(error = told(&error), home, "a Signal goes to the operator's namespace");
-                    Away::of(&error)
-                }
-                done => return self.counted(done, SignalNamespace::Origin),
-            },
+        let (mut namespace, mut away) = match draft.namespace.as_deref() {
+            None => (home, None),
+            Some(namespace) if !self.places.is_watched(namespace) => (home, Some(Away::NotWatched)),
+            Some(namespace) => (namespace, None),
         };
-        self.counted(self.create(home, draft, away).await, SignalNamespace::Fallback)
+        loop {
+            match self.put(namespace, draft, away, series).await {
+                // Twice at most: nothing is refused at home but by an error.
+                Ok(Placed::Elsewhere(why)) => (namespace, away) = (home, Some(why)),
+                Ok(Placed::Here(stored)) => return self.counted(draft, namespace, Ok(stored)),
+                Err(error) => return self.counted(draft, namespace, Err(error)),
+            }
+        }
     }
 
-    fn counted(&self, stored: Result<Stored, ApiError>, place: SignalNamespace) -> Result<Stored, ApiError> {
+    fn counted(&self, draft: &Draft, namespace: &str, stored: Result<Stored, ApiError>) -> Result<Stored, ApiError> {
         let result = match &stored {
             Ok(Stored { created: true, .. }) => StoreResult::Created,
             Ok(_) => StoreResult::Existed,
             Err(_) => StoreResult::Failed,
         };
-        self.metrics.stored(result, place);
+        let origin = draft.namespace.as_deref() == Some(namespace);
+        self.metrics.stored(result, if origin { SignalNamespace::Origin } else { SignalNamespace::Fallback });
         stored
     }
 
-    async fn create(&self, namespace: &str, draft: &Draft, away: Option<Away>) -> Result<Stored, ApiError> {
-        let name = &draft.name;
-        let stored = |created| {
-            self.known.add(draft, namespace);
-            Stored { namespace: namespace.to_owned(), name: name.clone(), created }
-        };
-        match call(|| format!("create Signal {namespace}/{name}"), self.send(namespace, &object(draft, away))).await {
-            Ok(()) => Ok(stored(true)),
-            Err(ApiError::Kube { cause, .. }) if matches!(cause.as_ref(), kube::Error::Api(s) if s.is_already_exists()) => {
-                Ok(stored(false))
+    /// Stores it in this namespace, under a name of its own where the first one is that of an earlier report.
+    async fn put(
+        &self,
+        namespace: &str,
+        draft: &Draft,
+        away: Option<Away>,
+        series: &BodySeries<'_>,
+    ) -> Result<Placed, ApiError> {
+        let already = |name| Placed::Here(Stored::already(namespace, name));
+        let created = |name| Placed::Here(Stored { created: true, ..Stored::already(namespace, name) });
+        match self.create(namespace, &draft.name, draft, away).await? {
+            Made::Refused(why) => return Ok(Placed::Elsewhere(why)),
+            Made::Created => {
+                self.known.add(draft, namespace);
+                return Ok(created(draft.name.clone()));
             }
-            Err(error) => Err(error),
+            Made::Existed => self.known.add(draft, namespace),
+        }
+        Ok(match series.precedent(namespace, draft).await? {
+            Precedent::Repeat(name) => already(name),
+            // Somebody made it after the list was read: the other one of a pair.
+            Precedent::Unseen => already(draft.name.clone()),
+            Precedent::News(name) => match self.create(namespace, &name, draft, away).await? {
+                Made::Refused(why) => Placed::Elsewhere(why),
+                Made::Created => created(name),
+                Made::Existed => already(name),
+            },
+        })
+    }
+
+    /// Creates it under this name.
+    async fn create(&self, namespace: &str, name: &str, draft: &Draft, away: Option<Away>) -> Result<Made, ApiError> {
+        let signal = object(draft, name, away);
+        match call(|| format!("create Signal {namespace}/{name}"), self.send(namespace, &signal)).await {
+            Ok(()) => Ok(Made::Created),
+            Err(ApiError::Kube { cause, .. }) if matches!(cause.as_ref(), kube::Error::Api(s) if s.is_already_exists()) => {
+                Ok(Made::Existed)
+            }
+            Err(error) => match Away::of(&error) {
+                Some(why) if namespace != self.places.home() => {
+                    if self.is_stored(namespace, name, &error).await? {
+                        return Ok(Made::Existed);
+                    }
+                    tracing::debug!(error = told(&error), "a Signal goes to the operator's namespace");
+                    Ok(Made::Refused(why))
+                }
+                _ => Err(error),
+            },
         }
     }
 
     /// Whether another replica was faster: a namespace at its quota refuses a Signal before it looks whether it exists, and a second one
     /// in the operator's namespace would be a second storm of the same alerts.
-    async fn is_stored(&self, namespace: &str, draft: &Draft, refusal: &ApiError) -> Result<bool, ApiError> {
-        let name = &draft.name;
+    async fn is_stored(&self, namespace: &str, name: &str, refusal: &ApiError) -> Result<bool, ApiError> {
         // A list, not a get: that right is there for the watch.
         let params = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
         let api: Api<Signal> = Api::namespaced(self.client.clone(), namespace);
@@ -208,10 +273,7 @@ impl Creator {
             }
             match call(|| format!("look for Signal {namespace}/{name}"), api.list_metadata(&params)).await {
                 Ok(found) if found.items.is_empty() => {}
-                Ok(_) => {
-                    self.known.add(draft, namespace);
-                    return Ok(true);
-                }
+                Ok(_) => return Ok(true),
                 // Whoever may not look there, or finds no namespace, has stored nothing there either.
                 Err(error) if matches!(error.code(), Some(403 | 404)) => return Ok(false),
                 Err(error) => return Err(error),
@@ -248,20 +310,27 @@ impl Creator {
     }
 }
 
-fn object(draft: &Draft, away: Option<Away>) -> Signal {
+fn object(draft: &Draft, name: &str, away: Option<Away>) -> Signal {
     let key = |name: &str| format!("{}/{name}", api::GROUP);
-    let origin = away.map(|away| {
-        let namespace = draft.namespace.clone().unwrap_or_default();
-        [(key("origin-namespace"), namespace), (key("origin-reason"), away.reason().to_owned())].into()
-    });
+    let spec = draft.spec();
+    let labels = [
+        (key("source"), "alertmanager".to_owned()),
+        (Mark::Series.key(), draft.series.clone()),
+        (Mark::Received.key(), draft.shared.bucket.to_string()),
+    ];
+    let mut annotations: BTreeMap<_, _> = [(Mark::ReportedAt.key(), draft.shared.received.to_string())].into();
+    if let Some(away) = away {
+        annotations.insert(key("origin-namespace"), draft.namespace.clone().unwrap_or_default());
+        annotations.insert(key("origin-reason"), away.reason().to_owned());
+    }
     Signal {
         metadata: ObjectMeta {
-            name: Some(draft.name.clone()),
-            labels: Some([(key("source"), "alertmanager".to_owned())].into()),
-            annotations: origin,
+            name: Some(name.to_owned()),
+            labels: Some(labels.into()),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
-        spec: draft.spec(),
+        spec,
         status: None,
     }
 }

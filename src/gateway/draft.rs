@@ -28,6 +28,8 @@ const MAX_URL: usize = 2_048;
 pub(super) struct Draft {
     /// Its name in whichever namespace it is stored.
     pub(super) name: String,
+    /// What it is about, whatever it reports of it.
+    pub(super) series: String,
     /// The namespace of the trouble.
     pub(super) namespace: Option<String>,
     /// But for what it shares with all Signals of the body.

@@ -1,7 +1,7 @@
 //! Which Signals are stored already, as far as this process was told by the API server.
 //!
 //! A body may become more Signals than can be created in the time of one request. Alertmanager sends it again, and if the API server
-//! were asked again for each that is stored, the time would be over at the same place: the last ones would never be stored.
+//! were asked again for each that is stored (instead of once for all of them, see `series`), the time would be over at the same place: the last ones would never be stored.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

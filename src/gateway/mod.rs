@@ -1,9 +1,10 @@
 //! Alertmanager in: its webhook becomes a few durable Signals. On every replica, leader or not: nothing here needs the ledger.
 //!
 //! Pure first: [`body`] reads the webhook with bounds, `target` with [`rules`] tells what an alert is about, `batch` makes Signals, each a `draft`, of
-//! it. `create` stores them, `answer` says what became of each alert, `security` who may ask, and [`server`] holds it together.
+//! it. `create` stores them, `series` tells repeats from news, `answer` says what became of each alert, `security` who may ask, and [`server`] holds it together.
 
 mod answer;
+mod arrivals;
 mod batch;
 pub mod body;
 mod create;
@@ -12,6 +13,7 @@ mod files;
 mod known;
 pub mod rules;
 mod security;
+mod series;
 mod server;
 mod target;
 mod text;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Problem, Results};
+use super::arrivals::Arrivals;
 use super::batch::{Webhook, batch};
 use super::body::{BodyFault, read_body};
 use super::create::{Creator, told};
@@ -66,6 +67,7 @@ pub struct Gateway {
     memory: Arc<Semaphore>,
     /// Requests that wait for it.
     queue: Semaphore,
+    arrivals: Arrivals,
 }
 
 impl Gateway {
@@ -94,11 +96,12 @@ impl Gateway {
             metrics,
             memory: Arc::new(Semaphore::new(LARGE_BODIES * limits.max_body.div_ceil(KIB))),
             queue: Semaphore::new(WAITING),
+            arrivals: Arrivals::default(),
         })
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Problem> {
-        let received = self.clock.now();
+        let received = self.arrivals.at(self.clock.now());
         let (head, body) = request.into_parts();
         let announced = text(&head.headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
         let mut parts = body.into_data_stream();

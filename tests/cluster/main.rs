@@ -27,6 +27,7 @@ mod crd_request;
 mod crd_signal;
 mod forwarder;
 mod gateway;
+mod gateway_again;
 mod gateway_alertmanager;
 #[path = "../support/http.rs"]
 mod http;

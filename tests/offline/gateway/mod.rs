@@ -1,5 +1,6 @@
 //! The gateway over real connections, before an API server that is a router of this process.
 
+mod again;
 mod answers;
 mod connections;
 mod examples;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, body::Bytes};
 use jiff::Timestamp;
 use kube::Client;
@@ -22,6 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// The clock of all gateways goes on by a microsecond with each look at it.
+static READINGS: AtomicI64 = AtomicI64::new(0);
 
 /// What the API server has, and how it misbehaves.
 #[derive(Clone, Default)]
@@ -39,7 +43,10 @@ pub struct Inner {
     pub slow: Duration,
     /// Answers nothing until it is told to.
     pub silent: bool,
+    /// Refuses lists of all namespaces.
+    pub one_namespace_only: bool,
     pub calls: usize,
+    pub lists: usize,
 }
 
 impl ApiServer {
@@ -52,6 +59,10 @@ impl ApiServer {
         self.0.lock().unwrap().calls
     }
 
+    pub fn lists(&self) -> usize {
+        self.0.lock().unwrap().lists
+    }
+
     /// All Signals, by namespace and name.
     pub fn signals(&self) -> Vec<Signal> {
         self.0.lock().unwrap().signals.values().cloned().collect()
@@ -60,6 +71,7 @@ impl ApiServer {
     pub fn client(&self) -> Client {
         let router = Router::new()
             .route("/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/signals", post(create).get(list))
+            .route("/apis/stormfold.dev/v1alpha1/signals", get(list_all))
             .with_state(self.clone());
         Client::new(router, "default")
     }
@@ -94,18 +106,83 @@ impl ApiServer {
     }
 }
 
-/// The Signal of the name that the field selector asks for.
+/// The Signals of a namespace, or of all, that the selectors ask for; as many as are asked for.
+fn listed(server: &ApiServer, namespace: Option<&str>, query: &str) -> (StatusCode, Json<Value>) {
+    let query = Query::of(query);
+    let mut inner = server.0.lock().unwrap();
+    inner.lists += 1;
+    if namespace.is_none() && inner.one_namespace_only {
+        let status =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden" });
+        return (StatusCode::FORBIDDEN, Json(status));
+    }
+    let there = inner
+        .signals
+        .iter()
+        .filter(|((of, _), signal)| namespace.is_none_or(|wanted| wanted == of) && query.selects(signal));
+    let items = there.map(|((of, _), signal)| {
+        let mut metadata = serde_json::to_value(&signal.metadata).unwrap();
+        metadata["namespace"] = of.as_str().into();
+        json!({ "metadata": metadata })
+    });
+    let (begin, most) = (query.number("continue").unwrap_or(0), query.number("limit").unwrap_or(usize::MAX));
+    let mut items: Vec<_> = items.skip(begin).collect();
+    let more = items.len() > most;
+    items.truncate(most);
+    let next = if more { (begin + most).to_string() } else { String::new() };
+    let list = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+        "metadata": { "continue": next }, "items": items });
+    (StatusCode::OK, Json(list))
+}
+
+/// What a list asks for.
+struct Query(BTreeMap<String, String>);
+
+impl Query {
+    fn of(query: &str) -> Self {
+        let decoded = |text: &str| {
+            let mut parts = text.split('%');
+            let first = parts.next().unwrap().replace('+', " ");
+            parts.fold(first, |all, part| {
+                let byte = u8::from_str_radix(&part[..2], 16).unwrap();
+                all + &char::from(byte).to_string() + &part[2..].replace('+', " ")
+            })
+        };
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        Self(pairs.map(|(key, value)| (decoded(key), decoded(value))).collect())
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.0.get(name)?.parse().ok()
+    }
+
+    fn selects(&self, signal: &Signal) -> bool {
+        let metadata = &signal.metadata;
+        let name = self.0.get("fieldSelector").map(|selector| selector.strip_prefix("metadata.name=").unwrap());
+        let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+        let chosen = self.0.get("labelSelector").is_none_or(|selector| {
+            let (received, series) = selector.split_once(',').unwrap_or((selector, ""));
+            let (key, value) = received.split_once('=').unwrap();
+            let of_series = series.is_empty() || {
+                let (key, values) = series.split_once(" in (").unwrap();
+                label(key).is_some_and(|label| values.trim_end_matches(')').split(',').any(|value| value == label))
+            };
+            label(key) == Some(value) && of_series
+        });
+        chosen && name.is_none_or(|name| metadata.name.as_deref() == Some(name))
+    }
+}
+
 async fn list(
     State(server): State<ApiServer>,
     Path(namespace): Path<String>,
     RawQuery(query): RawQuery,
-) -> Json<Value> {
-    let query = query.unwrap();
-    let (_, name) = query.split_once("fieldSelector=metadata.name%3D").unwrap();
-    let name = name.split('&').next().unwrap().to_owned();
-    let found = server.0.lock().unwrap().signals.contains_key(&(namespace, name.clone()));
-    let items: Vec<Value> = found.then(|| json!({ "metadata": { "name": name } })).into_iter().collect();
-    Json(json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items }))
+) -> (StatusCode, Json<Value>) {
+    listed(&server, Some(&namespace), &query.unwrap())
+}
+
+async fn list_all(State(server): State<ApiServer>, RawQuery(query): RawQuery) -> (StatusCode, Json<Value>) {
+    listed(&server, None, &query.unwrap())
 }
 
 async fn create(
@@ -149,10 +226,17 @@ impl World {
     /// One that watches these namespaces; none: all.
     pub async fn new(settings: GatewaySettings, watched: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (api_server, metrics, stop) = (ApiServer::default(), Metrics::default(), CancellationToken::new());
+        Self::before(ApiServer::default(), settings, watched).await
+    }
+
+    /// One before this API server, beside others perhaps.
+    pub async fn before(api_server: ApiServer, settings: GatewaySettings, watched: &[&str]) -> Self {
+        let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
         let creator = Creator::new(api_server.client(), places, metrics.gateway.clone());
-        let clock = Clock::new(|| Timestamp::from_second(1_795_485_465).unwrap());
+        let clock = Clock::new(|| {
+            Timestamp::from_microsecond(1_795_485_465_000_000 + READINGS.fetch_add(1, Ordering::Relaxed)).unwrap()
+        });
         let gateway = Gateway::open(&settings, creator, clock, metrics.gateway.clone()).unwrap();
         let listener = TcpListener::bind(settings.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
