@@ -69,7 +69,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let mut loops = JoinSet::new();
     loops.spawn(admin::serve(listener, app.pages(), stop.clone()));
     if let Some(gateway) = settings.gateway() {
-        loops.spawn(gateway::serve(app.gateway(&gateway, config).await?, stop.clone()));
+        loops.spawn(gateway::serve(app.gateway(&gateway, config)?, stop.clone()));
     }
     let ended = app.work(&mut loops).await;
     tracing::info!("stopping");
@@ -189,13 +189,12 @@ impl<'a> App<'a> {
     }
 
     /// Takes webhooks, whatever else this process does.
-    async fn gateway(&self, gateway: &GatewaySettings, mut config: Config) -> anyhow::Result<(TcpListener, Gateway)> {
+    fn gateway(&self, gateway: &GatewaySettings, mut config: Config) -> anyhow::Result<(TcpListener, Gateway)> {
         let places = Places::new(&self.home, self.settings.namespaces());
         // The sender of a webhook tries again, and waits for the answer meanwhile.
         config.default_retry = false;
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
-        let listener = TcpListener::bind(gateway.listen)
-            .await
+        let listener = gateway::listen(gateway.listen)
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
         tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");

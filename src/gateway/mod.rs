@@ -7,6 +7,7 @@ mod answer;
 mod arrivals;
 mod batch;
 pub mod body;
+mod connections;
 mod create;
 mod draft;
 mod files;
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use connections::listen;
 pub use create::{Creator, Places};
 pub use rules::TargetRules;
 pub use security::SecuritySettings;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response};
 use axum::routing::any;
+use axum::{Extension, Router};
 use futures::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +27,7 @@ use super::answer::{Problem, Results};
 use super::arrivals::Arrivals;
 use super::batch::{Webhook, batch};
 use super::body::{BodyFault, read_body};
+use super::connections::{ConnectionPlace, Connections};
 use super::create::{Creator, told};
 use super::rules::TargetRules;
 use super::security::Security;
@@ -34,12 +35,10 @@ use super::{GatewaySettings, Limits};
 use crate::metrics::{AlertResult, GatewayAnswer, GatewayMetrics};
 use crate::runtime::clock::Clock;
 
-/// Connections at once. More wait in the kernel.
-const CONNECTIONS: usize = 256;
 /// For the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// For the header of a request, and between two requests of a connection.
-const HEADER: Duration = Duration::from_mins(1);
+const HEADER: Duration = Duration::from_secs(5);
 /// Of a connection. Who asks on and reads no answer has no other end, and needs no token for it.
 const LIFETIME: Duration = Duration::from_mins(5);
 /// For what is left to write to a connection that ends, beyond the time of a request.
@@ -109,6 +108,9 @@ impl Gateway {
             self.let_go(&mut parts).await;
             return Err(problem);
         }
+        // What comes before this is anybody's, and gives way to others.
+        let place = head.extensions.get::<Arc<ConnectionPlace>>().cloned();
+        let _held = place.as_deref().map(ConnectionPlace::hold);
         let _memory = self.room_for(announced.unwrap_or(self.limits.max_body)).await?;
         let bytes = self.read(&mut parts, announced.unwrap_or_default()).await?;
         let batch = self.batch(bytes, received).await?;
@@ -268,23 +270,28 @@ fn router(gateway: Arc<Gateway>) -> Router {
 pub async fn serve((listener, gateway): (TcpListener, Gateway), stop: CancellationToken) {
     let gateway = Arc::new(gateway);
     let router = router(gateway.clone());
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Connections::new(gateway.metrics.evicted_connections.clone());
     let connections = TaskTracker::new();
-    while let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
-        let stream = match stop.run_until_cancelled(listener.accept()).await {
-            None => break,
-            Some(Ok((stream, _))) => stream,
-            Some(Err(error)) => {
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(connection) => connection,
+            Err(error) => {
                 // Such as too many open files: it passes, and a loop would not help it.
                 tracing::warn!(%error, "the gateway cannot accept a connection");
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let (gateway, router, stop) = (gateway.clone(), router.clone(), stop.clone());
+        let Some(place) = stop.run_until_cancelled(places.enter(peer.ip())).await else { break };
+        let place = Arc::new(place);
+        let router = router.clone().layer(Extension(place.clone()));
+        let (gateway, stop) = (gateway.clone(), stop.clone());
         connections.spawn(async move {
-            connection(stream, &gateway, router, stop).await;
-            drop(place);
+            tokio::select! {
+                () = connection(stream, &gateway, router, stop) => {}
+                // Whoever connects can make this happen as often as he likes.
+                () = place.lost() => tracing::debug!(%peer, "a connection to the gateway gives way to another one"),
+            }
         });
     }
     // Who comes now is for another replica.

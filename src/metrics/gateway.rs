@@ -110,6 +110,7 @@ pub struct GatewayMetrics {
     pub without_target: Counter,
     pub truncated_alerts: Counter,
     pub reload_failures: Counter,
+    pub evicted_connections: Counter,
 }
 
 impl GatewayMetrics {
@@ -122,9 +123,10 @@ impl GatewayMetrics {
             without_target: Counter::default(),
             truncated_alerts: Counter::default(),
             reload_failures: Counter::default(),
+            evicted_connections: Counter::default(),
         };
-        let Self { requests, request_seconds, alerts, signals, without_target, truncated_alerts, reload_failures } =
-            metrics.clone();
+        let Self { requests, request_seconds, alerts, signals, without_target, .. } = metrics.clone();
+        let Self { truncated_alerts, reload_failures, evicted_connections, .. } = metrics.clone();
         registry.register("gateway_requests", "Webhooks, by their answer", requests);
         registry.register("gateway_request_seconds", "From the header of a webhook to its answer", request_seconds);
         registry.register("gateway_alerts", "Alerts of the webhooks that were answered with 200", alerts);
@@ -136,6 +138,11 @@ impl GatewayMetrics {
             truncated_alerts,
         );
         registry.register("gateway_reload_failures", "Changed files that could not be used", reload_failures);
+        registry.register(
+            "gateway_evicted_connections",
+            "Connections without a request that gave way to others",
+            evicted_connections,
+        );
         metrics
     }
 

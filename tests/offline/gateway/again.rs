@@ -61,14 +61,14 @@ async fn an_alert_that_fires_again_within_seconds_is_reported_again_and_its_repe
 async fn what_another_replica_or_an_earlier_process_stored_counts_as_well() {
     let one = World::simple().await;
     let server = one.api_server.clone();
-    let other = async || World::before(server.clone(), settings(), &[]).await;
+    let other = || World::before(server.clone(), &settings(), &[]);
     assert_eq!(results(&report(&one, &["prod"], "firing").await), ["accepted"]);
-    assert_eq!(results(&report(&other().await, &["prod"], "firing").await), ["duplicate"]);
-    assert_eq!(results(&report(&other().await, &["prod"], "resolved").await), ["accepted"]);
+    assert_eq!(results(&report(&other(), &["prod"], "firing").await), ["duplicate"]);
+    assert_eq!(results(&report(&other(), &["prod"], "resolved").await), ["accepted"]);
     // It knows its own first report, and not that it is over.
     let answer = report(&one, &["prod"], "firing").await;
     assert_eq!(results(&answer), ["accepted"]);
-    let again = report(&other().await, &["prod"], "firing").await;
+    let again = report(&other(), &["prod"], "firing").await;
     assert_eq!((results(&again), name(&again)), (vec!["duplicate"], name(&answer)));
     assert_eq!(reported(&server), ["firing", "resolved", "firing"]);
 }
@@ -81,7 +81,7 @@ async fn in_the_fallback_namespace_it_is_the_same() {
     });
     for state in ["firing", "resolved", "firing"] {
         assert_eq!(results(&report(&world, &["gone"], state).await), ["accepted"]);
-        let other = World::before(world.api_server.clone(), settings(), &[]).await;
+        let other = World::before(world.api_server.clone(), &settings(), &[]);
         assert_eq!(results(&report(&other, &["gone"], state).await), ["duplicate"]);
     }
     assert_eq!(reported(&world.api_server), ["firing", "resolved", "firing"]);
@@ -97,7 +97,7 @@ async fn an_alert_that_fires_again_is_one_signal_when_it_uses_up_a_quota() {
     world.api_server.set(|server| {
         server.refused.insert("full", 403);
     });
-    let other = World::before(world.api_server.clone(), settings(), &[]).await;
+    let other = World::before(world.api_server.clone(), &settings(), &[]);
     let answer = report(&other, &["full"], "firing").await;
     assert_eq!((results(&answer), &answer.body["signals"][0]["namespace"]), (vec!["duplicate"], &json!("full")));
     // What finds no room there is at home, once.

@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use stormfold::api::Signal;
-use stormfold::gateway::{Creator, Gateway, GatewaySettings, Limits, Places, SecuritySettings, serve};
+use stormfold::gateway::{Creator, Gateway, GatewaySettings, Limits, Places, SecuritySettings, listen, serve};
 use stormfold::metrics::Metrics;
 use stormfold::runtime::clock::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -224,21 +224,22 @@ pub fn settings() -> GatewaySettings {
 
 impl World {
     /// One that watches these namespaces; none: all.
+    #[allow(clippy::unused_async, reason = "it needs a runtime")]
     pub async fn new(settings: GatewaySettings, watched: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::before(ApiServer::default(), settings, watched).await
+        Self::before(ApiServer::default(), &settings, watched)
     }
 
     /// One before this API server, beside others perhaps.
-    pub async fn before(api_server: ApiServer, settings: GatewaySettings, watched: &[&str]) -> Self {
+    pub fn before(api_server: ApiServer, settings: &GatewaySettings, watched: &[&str]) -> Self {
         let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
         let creator = Creator::new(api_server.client(), places, metrics.gateway.clone());
         let clock = Clock::new(|| {
             Timestamp::from_microsecond(1_795_485_465_000_000 + READINGS.fetch_add(1, Ordering::Relaxed)).unwrap()
         });
-        let gateway = Gateway::open(&settings, creator, clock, metrics.gateway.clone()).unwrap();
-        let listener = TcpListener::bind(settings.listen).await.unwrap();
+        let gateway = Gateway::open(settings, creator, clock, metrics.gateway.clone()).unwrap();
+        let listener = listen(settings.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve((listener, gateway), stop.clone()));
         Self { api_server, address, metrics, stop, serving: Some(AbortOnDropHandle::new(serving)) }
