@@ -32,6 +32,7 @@ use crate::runtime::part_gate::PartGate;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
+use crate::storm::Reach;
 use crate::watch::signals::SignalReader;
 use crate::watch::watch_requests;
 
@@ -188,9 +189,20 @@ impl<'a> App<'a> {
         Pages::new(self.readiness.clone(), self.metrics.clone(), self.clock.clone())
     }
 
+    /// Where the gateway's Signals go.
+    fn places(&self) -> Places {
+        Places::new(&self.home, self.settings.namespaces())
+    }
+
+    /// Whose Signals may speak of others: also those of the namespace into which the gateway puts what can be nowhere else.
+    fn reach(&self) -> Reach {
+        let reach = self.settings.reach(&self.home);
+        if self.settings.gateway().is_some() { reach.and(self.places().home()) } else { reach }
+    }
+
     /// Takes webhooks, whatever else this process does.
     fn gateway(&self, gateway: &GatewaySettings, mut config: Config) -> anyhow::Result<(TcpListener, Gateway)> {
-        let places = Places::new(&self.home, self.settings.namespaces());
+        let places = self.places().reaching(self.reach());
         // The sender of a webhook tries again, and waits for the answer meanwhile.
         config.default_retry = false;
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
@@ -214,7 +226,8 @@ impl<'a> App<'a> {
         let objects = self.watch(WatchedResource::RemediationRequests);
         let driver = self.driver(wants, self.reporter(&signals, &objects, events), loops);
         let (policies, watch) = (self.policies.clone(), signals);
-        let reader = SignalReader { client: client(), watch, policies: policies.clone(), inbox: inbox.clone() };
+        let reach = self.reach();
+        let reader = SignalReader { client: client(), watch, policies: policies.clone(), reach, inbox: inbox.clone() };
         self.start_policies(&inbox, loops);
         loops.spawn(event_writer.run(stop()));
         loops.spawn(watch_requests(client(), objects, inbox.clone(), stop()));

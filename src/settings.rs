@@ -15,8 +15,8 @@ pub use redis::RedisFlags;
 use crate::gateway::GatewaySettings;
 use crate::ledger::redis::RedisSettings;
 use crate::runtime::leader::LeaseDuration;
-use crate::storm::Policy;
 use crate::storm::resource::is_dns_label;
+use crate::storm::{Policy, Reach};
 
 /// Folds an alert storm into one `RemediationRequest`.
 #[derive(Parser, Debug)]
@@ -74,6 +74,10 @@ pub struct RunSettings {
     /// Watch this namespace; repeat it for more. Default: all.
     #[arg(long = "watch-namespace", env = "STORMFOLD_WATCH_NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     watch_namespaces: Vec<String>,
+    /// Let Signals of this namespace speak of other namespaces and of what is cluster-scoped, as those of the operator's own namespace do;
+    /// repeat it for more, `*` is all. Default: none, a Signal speaks of its own namespace.
+    #[arg(long = "cross-namespace", env = "STORMFOLD_CROSS_NAMESPACE", value_delimiter = ',', value_parser = namespace_or_all)]
+    cross_namespaces: Vec<String>,
     /// The operator's own namespace: for the Lease, and for Signals of the gateway that cannot be in the namespace of their trouble. Default:
     /// that of the kubeconfig, or of the pod.
     #[arg(long, env = "STORMFOLD_NAMESPACE", value_parser = namespace)]
@@ -162,6 +166,11 @@ impl RunSettings {
         self.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect()
     }
 
+    /// Whose Signals may speak of other namespaces. `own`: the operator's.
+    pub fn reach(&self, own: &str) -> Reach {
+        Reach::of(self.cross_namespaces.iter().filter(|name| !name.is_empty()).cloned()).and(own)
+    }
+
     /// The built-in policy with these timers.
     pub fn policy(&self) -> Policy {
         let PolicyTimers { quiet_period, stale_after, settle_delay, max_age } = self.timers;
@@ -195,6 +204,13 @@ fn publish_interval(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|d| *d >= Duration::from_millis(100) && *d <= Duration::from_mins(1))
         .ok_or_else(|| "out of range: 100ms to 1m".to_owned())
+}
+
+fn namespace_or_all(text: &str) -> Result<String, String> {
+    if text == Reach::ALL {
+        return Ok(text.to_owned());
+    }
+    namespace(text).map_err(|fault| format!("{fault}, or * for all"))
 }
 
 fn namespace(text: &str) -> Result<String, String> {

@@ -20,6 +20,7 @@ use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalNamespace, StoreResult};
 use crate::runtime::error::{ApiError, call};
+use crate::storm::Reach;
 
 /// Creates at once, of all requests together: each has a connection to the API server.
 const CREATES: usize = 16;
@@ -57,6 +58,8 @@ pub struct Places {
     home: String,
     /// None: all.
     watched: Vec<String>,
+    /// Whose Signals may speak of others.
+    reach: Reach,
 }
 
 impl Places {
@@ -68,7 +71,15 @@ impl Places {
         } else {
             watched.first().map_or(own, String::as_str)
         };
-        Self { home: home.to_owned(), watched }
+        let (home, reach) = (home.to_owned(), Reach::default().and(home));
+        Self { home, watched, reach }
+    }
+
+    /// The same, where Signals of these namespaces may speak of others.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach.and(&self.home);
+        self
     }
 
     /// The namespace for what has none, or cannot be in its own.
@@ -158,6 +169,11 @@ impl Creator {
         let series = SeriesLister::new(client.clone());
         let permits = Arc::new(Semaphore::new(CREATES));
         Self { client, places, permits, known: StoredSignals::default(), series, metrics }
+    }
+
+    /// Whose Signals may speak of others.
+    pub(super) fn reach(&self) -> Reach {
+        self.places.reach.clone()
     }
 
     /// Stores all of them, which are one body; gives what became of each. One that fails does not keep the others from being stored.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::storm::{Resource, Severity};
+use crate::storm::{Reach, Resource, Severity};
 
 /// Labels that tell who was scraped, and never what is broken (case E6).
 const OF_THE_SCRAPER: [&str; 7] = ["job", "instance", "service", "endpoint", "container", "prometheus", "namespace"];
@@ -43,8 +43,8 @@ const BUILT_IN: [(&str, &str, Rank); 15] = [
     ("exported_service", "Service", Rank::Wide),
 ];
 
-/// Whose pods report about other things (case E5). A scrape job is one of them when its name has one of these in it.
-const EXPORTERS: [&str; 2] = ["kube-state-metrics", "node-exporter"];
+/// Who reports about other things (case E5). A scrape job is one of them when its name has one of these in it.
+const EXPORTERS: [&str; 3] = ["kube-state-metrics", "node-exporter", "kubelet"];
 
 /// Words for a severity, in lower case.
 const SEVERITIES: [(&str, Severity); 25] = [
@@ -104,6 +104,8 @@ pub struct TargetRules {
     targets: HashMap<String, (usize, TargetKind)>,
     severities: HashMap<String, Severity>,
     exporters: Vec<String>,
+    /// Whose Signals may speak of others: an alert names no resource that its Signal may not.
+    reach: Reach,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +181,17 @@ impl TargetRules {
         let mut severities: HashMap<_, _> = SEVERITIES.map(|(word, severity)| (word.to_owned(), severity)).into();
         severities.extend(file.severities.into_iter().map(|(word, s)| (word.trim().to_lowercase(), s)));
         let exporters = EXPORTERS.map(str::to_owned).into_iter().chain(file.exporters).collect();
-        Self { targets, severities, exporters }
+        Self { targets, severities, exporters, reach: Reach::default() }
+    }
+
+    /// The same, where Signals of these namespaces may speak of others.
+    pub(super) fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// Whether a Signal in `namespace` may name this resource; one that is in none goes to the operator's own, and may.
+    pub(super) fn may_name(&self, resource: &Resource<'_>, namespace: Option<&str>) -> bool {
+        namespace.is_none_or(|own| resource.is_within(own) || self.reach.is_wide(own))
     }
 
     /// What a label names, and its place in the order of choice. `true`: Prometheus has renamed it, because the scraping side has a

@@ -88,7 +88,7 @@ impl Gateway {
         let limits = settings.limits;
         Ok(Self {
             limits,
-            rules: Arc::new(rules),
+            rules: Arc::new(rules.reaching(creator.reach())),
             security: Security::open(&settings.security, &metrics)?,
             creator,
             clock,

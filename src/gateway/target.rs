@@ -91,8 +91,11 @@ impl TargetRules {
         let target = chosen.and_then(|candidate| {
             let name = clean(candidate.name, MAX_RESOURCE);
             let TargetKind { api_version, kind, cluster_scoped, .. } = candidate.kind;
-            let namespace = namespace.filter(|_| !cluster_scoped).unwrap_or_default();
-            (!name.is_empty()).then_some(AlertTarget { api_version: api_version.as_deref(), kind, namespace, name })
+            let within = namespace.filter(|_| !cluster_scoped).unwrap_or_default();
+            let target = AlertTarget { api_version: api_version.as_deref(), kind, namespace: within, name };
+            // What its Signal may not speak of would be rejected, and the alert with it: it counts without a resource.
+            let may_be_told = target.resource(namespace).is_some_and(|resource| self.may_name(&resource, namespace));
+            may_be_told.then_some(target)
         });
         Some(About {
             name,

@@ -12,7 +12,7 @@ use crate::api::Signal;
 use crate::policies::View;
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::WatchEvent;
-use crate::storm::{DigestKey, Rejection};
+use crate::storm::{DigestKey, Reach, Rejection};
 
 /// The namespace of the Signal that an event is about.
 pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<String> {
@@ -23,24 +23,29 @@ pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<S
 }
 
 /// Reads an event. `None`: there is nothing to do.
-pub(super) fn arrive((part, event): WatchEvent<Guarded<Signal>>, view: &View, key: &DigestKey) -> Option<Arrival> {
+pub(super) fn arrive(
+    (part, event): WatchEvent<Guarded<Signal>>,
+    view: &View,
+    reach: &Reach,
+    key: &DigestKey,
+) -> Option<Arrival> {
     match event {
         Event::Init => Some(Arrival::ListBegins(part)),
         Event::InitDone => Some(Arrival::ListEnds(part)),
         // The spec is immutable, so a Signal with a receipt has nothing new: mostly it is our own write coming back
         // (invariant 14). What a ledger has lost comes again with a list, and lists are read whole.
         Event::Apply(signal) if accepted_reason(&signal).is_some_and(|reason| !is_waiting(&reason)) => None,
-        Event::InitApply(signal) | Event::Apply(signal) => read(part, signal, view, key),
+        Event::InitApply(signal) | Event::Apply(signal) => read(part, signal, view, reach, key),
         // What was counted stays counted.
         Event::Delete(_) => None,
     }
 }
 
-fn read(part: usize, signal: Guarded<Signal>, view: &View, key: &DigestKey) -> Option<Arrival> {
+fn read(part: usize, signal: Guarded<Signal>, view: &View, reach: &Reach, key: &DigestKey) -> Option<Arrival> {
     let told = accepted_reason(&signal);
     let reference = signal_ref(&signal);
     let result = match signal.0 {
-        Ok(signal) => intake(&signal, &view.set, &view.labels_of(&reference.namespace), key),
+        Ok(signal) => intake(&signal, &view.set, &view.labels_of(&reference.namespace), reach, key),
         Err(unreadable) => Err(malformed(&unreadable)),
     };
     match result {

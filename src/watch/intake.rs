@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use super::table::parse_line;
+use super::table::{Row, parse_line};
 use crate::api::{self, ACCEPTED, HELD_BACK_REASONS, OccurrenceState, Signal};
 use crate::storm::Refused;
 use crate::storm::grouping::{Attribute, GroupBy, Member};
@@ -15,7 +15,8 @@ use crate::storm::metadata::whole_seconds;
 use crate::storm::pattern::Scope;
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    DigestKey, Observation, Opening, Policy, PolicySet, Rejection, Report, Resource, SignalRef, given, rescope, uid,
+    DigestKey, Observation, Opening, Policy, PolicySet, Reach, Rejection, Report, Resource, SignalRef, cut, given,
+    rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -33,6 +34,8 @@ pub mod reason {
     pub const TOO_MANY_LINES: &str = "TooManyLines";
     /// Not one occurrence is left.
     pub const NO_VALID_OCCURRENCE: &str = "NoValidOccurrence";
+    /// It speaks of another namespace than its own, or of what is cluster-scoped, and may not.
+    pub const CROSS_NAMESPACE: &str = "CrossNamespace";
 }
 
 /// What identifies the object that `signal` is.
@@ -44,31 +47,31 @@ pub fn signal_ref(object: &impl ResourceExt) -> SignalRef {
     }
 }
 
-/// Takes a Signal in. `namespace`: the labels of the namespace that it is in.
+/// Takes a Signal in. `namespace`: the labels of the namespace that it is in; `reach`: whose Signals may speak of others.
 pub fn intake(
     signal: &Signal,
     policies: &PolicySet,
     namespace: &Labels,
+    reach: &Reach,
     key: &DigestKey,
 ) -> Result<Observation, Rejection> {
     let reference = signal_ref(signal);
     let spec = &signal.spec;
     let trouble = spec.namespace.clone().unwrap_or_else(|| reference.namespace.clone());
+    let bound = Some(reference.namespace.as_str()).filter(|own| !reach.is_wide(own));
+    if let Some(own) = bound.filter(|own| **own != trouble) {
+        return Err(speaks_of_another(spec, own, &trouble));
+    }
     let created = signal.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let mut reader =
         OccurrenceReader::new(&reference, spec, Some(trouble.as_str()).filter(|t| !t.is_empty()), created, key);
+    reader.bound = bound;
     reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
     reader.read_table(spec.table.as_deref().unwrap_or_default())?;
     let reported_at = reader.reported_at(spec.reported_at.as_ref().map(|time| time.0));
-    let OccurrenceReader { mut reports, refused, clamped, first_seen, last_seen, .. } = reader;
+    let OccurrenceReader { mut reports, refused, beyond, clamped, first_seen, last_seen, .. } = reader;
     if reports.is_empty() {
-        return Err(Rejection {
-            reason: reason::NO_VALID_OCCURRENCE,
-            message: refused.first.unwrap_or_else(|| {
-                "spec.occurrences and spec.table are empty: at least one occurrence is needed".into()
-            }),
-            occurrences: refused.count,
-        });
+        return Err(nothing_is_left(refused, beyond));
     }
     let severity = spec.severity;
     let source = spec.source.as_ref().map(|source| source.kind.as_str());
@@ -106,6 +109,38 @@ pub fn intake(
             .map(|verdict| verdict.message.clone()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
     })
+}
+
+/// The Rejection of a Signal in `own`, which may speak of nothing else, and says that the trouble is elsewhere.
+fn speaks_of_another(spec: &api::SignalSpec, own: &str, trouble: &str) -> Rejection {
+    let seen = if trouble.is_empty() { "\"\" (cluster-scoped)".to_owned() } else { format!("{:?}", cut(trouble, 63)) };
+    let items = spec.occurrences.as_ref().map_or(0, Vec::len);
+    let lines = spec.table.iter().flat_map(|table| table.lines()).filter(|line| !line.is_empty()).count();
+    Rejection {
+        reason: reason::CROSS_NAMESPACE,
+        message: format!("spec.namespace is {seen}: {}", only_of(own)),
+        occurrences: items + lines,
+    }
+}
+
+/// What a Signal in `own` may say, and what to do.
+fn only_of(own: &str) -> String {
+    format!(
+        "a Signal in namespace {own} may only speak of {own}; create it where the trouble is, or ask the administrator for \
+         --cross-namespace={own}"
+    )
+}
+
+/// The Rejection of a Signal of which every occurrence was refused; `beyond`: how many because of what they speak of.
+fn nothing_is_left(refused: Refused, beyond: usize) -> Rejection {
+    let all_beyond = beyond > 0 && beyond == refused.count;
+    Rejection {
+        reason: if all_beyond { reason::CROSS_NAMESPACE } else { reason::NO_VALID_OCCURRENCE },
+        message: refused
+            .first
+            .unwrap_or_else(|| "spec.occurrences and spec.table are empty: at least one occurrence is needed".into()),
+        occurrences: refused.count,
+    }
 }
 
 /// What a Signal was told last.
@@ -163,10 +198,14 @@ struct OccurrenceReader<'a> {
     signal: &'a SignalRef,
     cluster: &'a str,
     scope: Option<&'a str>,
+    /// The namespace that its resources must be in.
+    bound: Option<&'a str>,
     created: Timestamp,
     key: &'a DigestKey,
     reports: Vec<Report>,
     refused: Refused,
+    /// How many of them because their resource is not in that namespace.
+    beyond: usize,
     clamped: usize,
     first_seen: Timestamp,
     last_seen: Timestamp,
@@ -184,10 +223,12 @@ impl<'a> OccurrenceReader<'a> {
             signal,
             cluster: spec.cluster.as_deref().unwrap_or_default(),
             scope,
+            bound: None,
             created,
             key,
             reports: Vec::new(),
             refused: Refused::default(),
+            beyond: 0,
             clamped: 0,
             first_seen: Timestamp::MAX,
             last_seen: created,
@@ -201,6 +242,9 @@ impl<'a> OccurrenceReader<'a> {
                 .as_ref()
                 .map(|r| Resource::new(r.api_version.as_deref(), &r.kind, r.namespace.as_deref(), &r.name, self.scope));
             match resource.transpose() {
+                Ok(Some(resource)) if self.is_beyond(&resource) => {
+                    self.refuse_beyond(&resource, || format!("spec.occurrences[{index}].resource"));
+                }
                 Ok(resource) => self.take(
                     &ReportedOccurrence {
                         place: ("item", index),
@@ -227,6 +271,9 @@ impl<'a> OccurrenceReader<'a> {
         }
         for (index, line) in table.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
             match parse_line(line, self.scope) {
+                Ok(Row { resource: Some(resource), .. }) if self.is_beyond(&resource) => {
+                    self.refuse_beyond(&resource, || format!("spec.table line {}", index + 1));
+                }
                 Ok(row) => {
                     let found = ReportedOccurrence {
                         place: ("line", index),
@@ -265,6 +312,22 @@ impl<'a> OccurrenceReader<'a> {
     fn reported_at(&mut self, stated: Option<Timestamp>) -> Timestamp {
         let time = given(stated).map_or(self.created, |time| self.clamp(time));
         Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+    }
+
+    fn is_beyond(&self, resource: &Resource<'_>) -> bool {
+        self.bound.is_some_and(|own| !resource.is_within(own))
+    }
+
+    fn refuse_beyond(&mut self, Resource { kind, namespace, name, .. }: &Resource<'_>, place: impl Fn() -> String) {
+        self.beyond += 1;
+        let own = self.bound.unwrap_or_default();
+        self.refuse(|| {
+            let seen = match namespace {
+                Some(namespace) if *namespace != own => format!("in namespace {namespace}"),
+                Some(_) | None => "cluster-scoped".to_owned(),
+            };
+            format!("{}: {kind} {:?} is {seen}: {}", place(), cut(name, 80), only_of(own))
+        });
     }
 
     fn refuse(&mut self, message: impl Fn() -> String) {

@@ -15,7 +15,7 @@ use crate::inbox::{Inbox, Want};
 use crate::policies::Policies;
 use crate::runtime::guarded::Guarded;
 use crate::runtime::watch::Watch;
-use crate::storm::DigestKey;
+use crate::storm::{DigestKey, Reach};
 
 /// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
 /// some 100 bytes per occurrence.
@@ -29,6 +29,8 @@ pub struct SignalReader {
     pub watch: Watch,
     /// How Signals group.
     pub policies: Arc<Policies>,
+    /// Whose Signals may speak of other namespaces.
+    pub reach: Reach,
     /// The engine.
     pub inbox: Inbox,
 }
@@ -66,15 +68,15 @@ impl SignalReader {
     }
 
     fn chunks(&self, key: DigestKey) -> BoxStream<'static, Vec<Arrival>> {
-        let policies = self.policies.clone();
+        let (policies, reach) = (self.policies.clone(), Arc::new(self.reach.clone()));
         let events = self.watch.events::<Guarded<Signal>>(&self.client);
         let arrivals = events.then(move |event| {
-            let policies = policies.clone();
+            let (policies, reach) = (policies.clone(), reach.clone());
             async move {
                 if let Some(namespace) = namespace_of(&event) {
                     policies.know_namespace(&namespace).await;
                 }
-                arrive(event, &policies.view(), &key)
+                arrive(event, &policies.view(), &reach, &key)
             }
         });
         // What means nothing is dropped after the chunk is cut: a chunk is what has arrived.

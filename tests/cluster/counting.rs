@@ -60,7 +60,7 @@ async fn every_accepted_signal_is_counted_exactly_once_per_distinct_occurrence()
 #[tokio::test]
 async fn storms_are_isolated_by_the_scope_of_the_trouble() {
     let world = World::new("scopes").await;
-    let _operator = Operator::start(&[&world], &[]).await;
+    let _operator = Operator::start(&[&world], &["--cross-namespace=*"]).await;
     for (n, namespace) in ["alpha", "beta", ""].into_iter().enumerate() {
         let mut signal = signal(&format!("s{n}"), "Down");
         signal.spec.namespace = Some(namespace.into());
@@ -174,7 +174,7 @@ async fn at_rest_nothing_is_written() {
 #[tokio::test]
 async fn object_size_is_bounded_whatever_comes_in_and_the_cut_is_visible() {
     let world = World::new("bounded").await;
-    let _operator = Operator::start(&[&world], &[]).await;
+    let _operator = Operator::start(&[&world], &["--cross-namespace=*"]).await;
     let namespace = "n".repeat(63);
     for part in 0..10 {
         let mut signal = signal(&format!("part-{part}"), &"长".repeat(200));
@@ -193,7 +193,7 @@ async fn object_size_is_bounded_whatever_comes_in_and_the_cut_is_visible() {
 #[tokio::test]
 async fn a_resource_is_counted_once_per_storm_and_the_sample_keeps_every_namespace_and_kind_it_can() {
     let world = World::new("fair").await;
-    let _operator = Operator::start(&[&world], &[]).await;
+    let _operator = Operator::start(&[&world], &["--cross-namespace=*"]).await;
     let mut loud = signal("loud", "Wide");
     loud.spec.table = Some((0..1_000).map(|n| format!("firing - loud-{n} Pod/loud-{}\n", n % 500)).collect());
     world.create(&loud).await;

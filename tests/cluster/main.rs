@@ -44,6 +44,7 @@ mod outage_versions;
 mod overwritten;
 mod own_cluster;
 mod policies;
+mod reach;
 mod recorder;
 #[path = "../support/redis_server.rs"]
 mod redis_server;

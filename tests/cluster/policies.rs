@@ -125,7 +125,7 @@ async fn a_policy_groups_by_label_and_a_signal_without_it_says_so() {
 async fn a_storm_that_spans_namespaces_tells_its_resources_apart() {
     let world = World::new("policy-spans").await;
     let policy = PolicyOf::create(&world, json!({ "groupBy": ["name"] })).await;
-    let _operator = Operator::start(&[&world], &[]).await;
+    let _operator = Operator::start(&[&world], &[&format!("--cross-namespace={}", world.namespace)]).await;
     for (n, namespace) in [(1, "web"), (2, "api"), (3, "")] {
         let mut signal = signal(&format!("s{n}"), "Spans");
         signal.spec.namespace = Some(namespace.into());

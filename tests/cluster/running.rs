@@ -48,6 +48,8 @@ async fn running_with_a_wrong_flag_exits_2_and_names_it() {
         (&["--ledger", "etcd"], "--ledger"),
         (&["run", "--publish-interval=10ms"], "--publish-interval"),
         (&["run", "--watch-namespace=Not_One"], "--watch-namespace"),
+        (&["run", "--watch-namespace=*"], "--watch-namespace"),
+        (&["run", "--cross-namespace=ops,Not_One"], "--cross-namespace"),
         (&["run", "--admin-listen=nowhere"], "--admin-listen"),
         (&["run", "--log-format=xml"], "--log-format"),
         (&["run", "--quiet-period=soon"], "--quiet-period"),

@@ -19,7 +19,7 @@ use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Parts, Scope, pattern};
-use stormfold::storm::{AlertReport, Epoch, Observation, StormId, StormKey};
+use stormfold::storm::{AlertReport, Epoch, Observation, Reach, StormId, StormKey};
 use stormfold::watch::signals::SignalReader;
 use stormfold::watch::watch_requests;
 use stormfold_core::engine::{Engine, Settings};
@@ -121,8 +121,13 @@ fn begin(press: &Press, ledger: &Arc<Flaky>, readiness: &Readiness) -> DropGuard
     let (inbox, mailbox) = inbox();
     let (driver, wanted) = press.driver(engine, ledger.clone(), reporter);
     let policies = press.policies.clone();
-    let reader =
-        SignalReader { client: client.clone(), watch: signals, policies: policies.clone(), inbox: inbox.clone() };
+    let reader = SignalReader {
+        client: client.clone(),
+        watch: signals,
+        policies: policies.clone(),
+        reach: Reach::default(),
+        inbox: inbox.clone(),
+    };
     tokio::spawn(watch_requests(client, objects, inbox.clone(), stop.clone()));
     tokio::spawn(tell_policies(policies, inbox, stop.clone()));
     tokio::spawn(driver.run(mailbox, stop.clone()));

@@ -54,6 +54,8 @@ pub struct SignalSpec {
     pub severity: Severity,
 
     /// The namespace the trouble is in. Absent: the namespace of this Signal. The empty string: cluster-scoped trouble, such as a Node's.
+    /// Only a Signal in the operator's own namespace, or in one that its flag `--cross-namespace` names, may say another namespace than
+    /// its own; others are rejected with reason CrossNamespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"))]
     pub namespace: Option<String>,
@@ -104,7 +106,8 @@ pub struct SignalSpec {
     /// `state startsAt fingerprint resource` with single spaces and `-` for what is absent; the resource, last, is written as
     /// `Kind/Name` in the Signal's namespace, else `/namespaces/NAMESPACE/Kind/Name` or `/Kind/Name` (cluster-scoped), each with
     /// `/apis/GROUP/VERSION` in front where the API version matters. Example: `firing 2026-01-02T15:04:05Z 8f14e45f Pod/web-0`.
-    /// At most 2,000 lines; a bad line is rejected by its number and the others count.
+    /// At most 2,000 lines; a bad line is rejected by its number and the others count. So is one with a resource outside of the Signal's
+    /// namespace, where the Signal may not speak of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 262_144))]
     pub table: Option<String>,
@@ -178,6 +181,8 @@ pub struct OccurrenceResource {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,
     /// Its namespace. Absent: the namespace of the Signal, or none for a kind that never has one, such as Node. The empty string: cluster-scoped.
+    /// Another namespace than the Signal's, and what is cluster-scoped, need the operator's flag `--cross-namespace` for the Signal's
+    /// namespace; without it this occurrence is rejected and the others count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"))]
     pub namespace: Option<String>,

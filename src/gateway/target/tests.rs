@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::storm::Reach;
 use crate::storm::resource::extract_resource_name;
 
 fn labels(text: &str) -> LabelPairs<'_> {
@@ -12,7 +13,7 @@ fn labels(text: &str) -> LabelPairs<'_> {
 fn read(text: &str) -> (String, String) {
     let text = format!("alertname=A {text}");
     let labels = labels(&text);
-    let rules = TargetRules::default();
+    let rules = TargetRules::default().reaching(Reach::default().and("home"));
     let about = rules.about(&labels).unwrap();
     let resource = about.target.as_ref().and_then(|target| target.resource(about.namespace));
     let text = resource.map(|resource| extract_resource_name(&resource, about.namespace)).unwrap_or_default();
@@ -34,7 +35,8 @@ fn read(text: &str) -> (String, String) {
 #[case("namespace=prod replicaset=web-1 node=n1", "prod", "ReplicaSet/web-1")]
 #[case("namespace=prod exported_service=web", "prod", "Service/web")]
 #[case("node=n1", "", "Node/n1")]
-#[case("namespace=prod node=n1", "prod", "Node/n1")]
+#[case("namespace=prod node=n1", "prod", "")] // invariant 22
+#[case("namespace=home node=n1", "home", "Node/n1")]
 #[case("exported_namespace=prod pod=web-0", "prod", "Pod/web-0")]
 #[case("namespace=a exported_namespace=b pod=web-0", "a", "Pod/web-0")]
 #[case("namespace=prod pod=", "prod", "")]
@@ -81,6 +83,9 @@ fn labels_of_the_scraping_side_are_never_the_target(#[case] text: &str) {
 )]
 #[case("job=node-exporter namespace=monitoring pod=node-exporter-x instance=10.0.0.1:9100", "monitoring", "")]
 #[case("job=node-exporter namespace=monitoring pod=node-exporter-x node=n1", "", "Node/n1")]
+#[case("job=kubelet namespace=kube-system node=n1 metrics_path=/metrics", "", "Node/n1")]
+#[case("job=kubelet namespace=prod pod=web-0 container=web node=n1", "prod", "Pod/web-0")]
+#[case("job=kubelet namespace=prod persistentvolumeclaim=data node=n1", "prod", "PersistentVolumeClaim/data")]
 fn an_exporters_alerts_name_the_object_and_not_the_exporter(
     #[case] text: &str,
     #[case] namespace: &str,

@@ -26,11 +26,17 @@ fn signal(spec: SignalSpec) -> Signal {
 }
 
 fn take_under(policies: &PolicySet, signal: &Signal) -> Result<Observation, Rejection> {
-    intake(signal, policies, &Labels::new(), &DigestKey::new([3; 16]))
+    intake(signal, policies, &Labels::new(), &Reach::default(), &DigestKey::new([3; 16]))
 }
 
 fn take(spec: SignalSpec) -> Result<Observation, Rejection> {
     take_under(&PolicySet::default(), &signal(spec))
+}
+
+/// Where Signals of this namespace may speak of others.
+fn take_wide(spec: SignalSpec, wide: &str) -> Result<Observation, Rejection> {
+    let reach = Reach::of([wide.to_owned()]);
+    intake(&signal(spec), &PolicySet::default(), &Labels::new(), &reach, &DigestKey::new([3; 16]))
 }
 
 fn table(lines: &str) -> SignalSpec {
@@ -183,11 +189,71 @@ fn the_pattern_names_the_scope(
         severity: api::Severity::Critical,
         ..table("firing - f Node/n1")
     };
-    let observation = take(spec).unwrap();
+    let observation = take_wide(spec, "prod").unwrap();
     assert_eq!((observation.opening.pattern.as_str(), observation.opening.namespace.as_str()), (pattern, trouble));
     assert_eq!(observation.opening.object_namespace, "prod");
     assert_eq!(observation.severity, Severity::Critical);
     assert_eq!(observation.reports[0].resource.as_ref().unwrap().1.as_ref(), "Node/n1");
+}
+
+// Invariant 22: the trouble is where the Signal is, or the administrator lets the Signal's namespace speak of others.
+#[rstest]
+#[case(Some("web"), "spec.namespace is \"web\": ")]
+#[case(Some(""), "spec.namespace is \"\" (cluster-scoped): ")]
+fn a_signal_that_says_that_the_trouble_is_elsewhere_is_rejected(#[case] namespace: Option<&str>, #[case] says: &str) {
+    let mut spec = table("firing - a Pod/a\n\nnonsense\n");
+    spec.namespace = namespace.map(Into::into);
+    spec.occurrences = Some(vec![item("f", None)]);
+    let rejection = take(spec.clone()).unwrap_err();
+    assert_eq!((rejection.reason, rejection.occurrences), (reason::CROSS_NAMESPACE, 3));
+    assert!(rejection.message.starts_with(says), "{}", rejection.message);
+    assert!(rejection.message.contains("the administrator for --cross-namespace=prod"), "{}", rejection.message);
+    for (wide, taken) in [("prod", true), ("*", true), ("web", false)] {
+        assert_eq!(take_wide(spec.clone(), wide).is_ok(), taken, "{wide}");
+    }
+}
+
+#[test]
+fn a_signal_that_states_its_own_namespace_says_nothing_new() {
+    let stated =
+        SignalSpec { namespace: Some("prod".into()), ..table("firing - a Pod/a\nfiring - b /namespaces/prod/Pod/b") };
+    let unstated = take(table("firing - a Pod/a\nfiring - b Pod/b")).unwrap();
+    assert_eq!(take(stated).unwrap(), unstated);
+}
+
+#[rstest]
+#[case("/namespaces/web/Pod/b", "Pod \"b\" is in namespace web: ")]
+#[case("/Pod/b", "Pod \"b\" is cluster-scoped: ")]
+#[case("Node/n1", "Node \"n1\" is cluster-scoped: ")]
+#[case("/namespaces/prod/Node/n1", "Node \"n1\" is cluster-scoped: ")]
+fn a_resource_elsewhere_is_refused_in_either_shape_and_the_others_count(#[case] resource: &str, #[case] says: &str) {
+    let lines = table(&format!("firing - a Pod/a\nfiring - b {resource}\nfiring - c -\n"));
+    let parsed = crate::storm::resource::parse_resource_name(resource, Some("prod")).unwrap();
+    let mut elsewhere = item("b", None);
+    elsewhere.resource = Some(api::OccurrenceResource {
+        api_version: None,
+        kind: parsed.kind.into(),
+        namespace: Some(parsed.namespace.unwrap_or_default().into()),
+        name: parsed.name.into(),
+    });
+    let items = items(vec![item("a", None), elsewhere, Occurrence { resource: None, ..item("c", None) }]);
+    for (spec, place) in [(lines, "spec.table line 2: "), (items, "spec.occurrences[1].resource: ")] {
+        let observation = take(spec.clone()).unwrap();
+        assert_eq!((observation.reports.len(), observation.refused.count), (2, 1));
+        let message = observation.refused.first.unwrap();
+        assert!(message.starts_with(&format!("{place}{says}")), "{message}");
+        assert!(message.contains("the administrator for --cross-namespace=prod"), "{message}");
+        assert_eq!(take_wide(spec, "prod").unwrap().reports.len(), 3);
+    }
+}
+
+#[rstest]
+#[case("firing - a Node/a\nfiring - b /namespaces/web/Pod/b\n", reason::CROSS_NAMESPACE)]
+#[case("firing - a Node/a\nnonsense\n", reason::NO_VALID_OCCURRENCE)]
+fn a_signal_of_which_all_is_elsewhere_is_told_that(#[case] lines: &str, #[case] why: &str) {
+    let rejection = take(table(lines)).unwrap_err();
+    assert_eq!((rejection.reason, rejection.occurrences), (why, 2));
+    assert!(rejection.message.starts_with("spec.table line 1: Node"), "{}", rejection.message);
 }
 
 proptest! {

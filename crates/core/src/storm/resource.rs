@@ -6,20 +6,40 @@
 use super::digest::{Digest, DigestKey};
 
 /// Kinds of Kubernetes itself that never have a namespace. One that is reported without a namespace is not taken to be in the
-/// Signal's (case B1).
-const CLUSTER_SCOPED_KINDS: [&str; 12] = [
+/// Signal's (case B1), and one that is reported with one is cluster-scoped all the same (invariant 22).
+const CLUSTER_SCOPED_KINDS: [&str; 32] = [
     "Node",
     "Namespace",
     "PersistentVolume",
     "StorageClass",
     "VolumeAttachment",
+    "VolumeAttributesClass",
     "CSINode",
+    "CSIDriver",
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
     "PriorityClass",
+    "PriorityLevelConfiguration",
+    "FlowSchema",
     "IngressClass",
+    "IPAddress",
+    "ServiceCIDR",
+    "RuntimeClass",
+    "DeviceClass",
+    "DeviceTaintRule",
+    "ResourceSlice",
     "APIService",
+    "CertificateSigningRequest",
+    "ClusterTrustBundle",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+    "StorageVersion",
+    "StorageVersionMigration",
 ];
 
 /// A resource, whole: its namespace does not depend on where it is read. It borrows its parts from what was read, because a storm
@@ -87,6 +107,19 @@ impl<'a> Resource<'a> {
             None => scope,
         };
         Ok(Self { api_version, kind, namespace, name })
+    }
+
+    /// Whether it is in this namespace and in nothing wider: a Node is not, whatever namespace is stated for it.
+    pub fn is_within(&self, namespace: &str) -> bool {
+        self.namespace == Some(namespace) && !self.is_cluster_scoped()
+    }
+
+    /// Whether it is in no namespace, or of a kind that never is in one.
+    pub fn is_cluster_scoped(&self) -> bool {
+        // Others have kinds of the same name that are in namespaces, such as Longhorn's Node.
+        let group = self.api_version.and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+        let of_kubernetes = !group.contains('.') || group.ends_with(".k8s.io");
+        self.namespace.is_none() || of_kubernetes && CLUSTER_SCOPED_KINDS.contains(&self.kind)
     }
 
     /// The digest of its identity: API version, namespace, kind and name (case B2).
@@ -208,6 +241,21 @@ mod tests {
         for other in ["Pod/b", "Job/a", "/namespaces/web/Pod/a", "/Pod/a", "/apis/x.io/v1/namespaces/prod/Pod/a"] {
             assert_ne!(digest("Pod/a"), digest(other), "{other}");
         }
+    }
+
+    // Invariant 22: a stated namespace does not make a Node a tenant's; a kind of the same name in a group of others may be one's own.
+    #[rstest]
+    #[case("Pod/a", true)]
+    #[case("/apis/apps/v1/namespaces/prod/Deployment/a", true)]
+    #[case("/apis/longhorn.io/v1beta2/namespaces/prod/Node/a", true)]
+    #[case("/namespaces/web/Pod/a", false)]
+    #[case("/Pod/a", false)]
+    #[case("Node/a", false)]
+    #[case("/namespaces/prod/Node/a", false)]
+    #[case("/api/v1/namespaces/prod/Node/a", false)]
+    #[case("/apis/storage.k8s.io/v1/namespaces/prod/StorageClass/a", false)]
+    fn a_resource_is_within_its_namespace_unless_its_kind_is_cluster_scoped(#[case] text: &str, #[case] within: bool) {
+        assert_eq!(parse_resource_name(text, Some("prod")).unwrap().is_within("prod"), within);
     }
 
     // E9: an unknown target is refused with a reason that shows what was seen.
