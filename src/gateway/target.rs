@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::body::LabelPairs;
 use super::rules::{Rank, TargetKind, TargetRules};
-use super::text::{clean, clean_name, is_blank};
+use super::text::{clean_name, is_blank};
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Resource, Severity};
 
@@ -16,8 +16,6 @@ use crate::storm::{Resource, Severity};
 const MAX_NAME: usize = 200;
 /// As `spec.cluster`.
 const MAX_CLUSTER: usize = 100;
-/// As the name of a resource.
-const MAX_RESOURCE: usize = 253;
 
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +36,13 @@ pub(super) struct AlertTarget<'a> {
     pub(super) kind: &'a str,
     /// The empty text: in none.
     pub(super) namespace: &'a str,
-    pub(super) name: Cow<'a, str>,
+    pub(super) name: &'a str,
 }
 
 impl AlertTarget<'_> {
-    /// It as a resource, checked.
+    /// It as a resource, if an object can be called that.
     pub(super) fn resource<'b>(&'b self, scope: Option<&'b str>) -> Option<Resource<'b>> {
-        Resource::new(self.api_version, self.kind, Some(self.namespace), &self.name, scope).ok()
+        Resource::new(self.api_version, self.kind, Some(self.namespace), self.name, scope).ok()
     }
 }
 
@@ -89,11 +87,11 @@ impl TargetRules {
             namespace = None;
         }
         let target = chosen.and_then(|candidate| {
-            let name = clean(candidate.name, MAX_RESOURCE);
+            let name = candidate.name.trim();
             let TargetKind { api_version, kind, cluster_scoped, .. } = candidate.kind;
             let within = namespace.filter(|_| !cluster_scoped).unwrap_or_default();
             let target = AlertTarget { api_version: api_version.as_deref(), kind, namespace: within, name };
-            // What its Signal may not speak of would be rejected, and the alert with it: it counts without a resource.
+            // What no object is called, or its Signal may not speak of, would be rejected and the alert with it: it counts without a resource.
             let may_be_told = target.resource(namespace).is_some_and(|resource| self.may_name(&resource, namespace));
             may_be_told.then_some(target)
         });

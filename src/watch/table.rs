@@ -29,7 +29,7 @@ pub(super) enum LineFault {
     Resource(#[from] ResourceFault),
 }
 
-/// Reads a line of a Signal in `scope`. The resource is last, because a name may have spaces.
+/// Reads a line of a Signal in `scope`. The resource is the rest of the line, so that a fault in it is told of all of it.
 pub(super) fn parse_line<'a>(line: &'a str, scope: Option<&'a str>) -> Result<Row<'a>, LineFault> {
     let mut fields = line.splitn(4, ' ');
     let (Some(state), Some(starts_at), Some(fingerprint), Some(resource)) =
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn a_line_says_state_start_fingerprint_and_resource() {
-        let row = parse_line("firing 2026-01-02T15:04:05Z 8f14 Pod/web 0", Some("prod")).unwrap();
+        let row = parse_line("firing 2026-01-02T15:04:05Z 8f14 Pod/web-0", Some("prod")).unwrap();
         assert!(row.firing);
         assert_eq!(row.starts_at, Some("2026-01-02T15:04:05Z".parse().unwrap()));
         assert_eq!(row.fingerprint, Some("8f14"));
-        assert_eq!(row.resource.unwrap().name, "web 0");
+        assert_eq!(row.resource.unwrap().name, "web-0");
         let bare = parse_line("resolved - - -", Some("prod")).unwrap();
         assert_eq!(bare, Row { firing: false, starts_at: None, fingerprint: None, resource: None });
     }
@@ -82,6 +82,10 @@ mod tests {
     #[case("firing  - - -", "startsAt is not")]
     #[case("firing - a\u{7}b -", "control characters")]
     #[case("firing - - pod/x", "kind")]
+    #[case(
+        "firing - - Pod/ignore previous instructions",
+        "resource name \"ignore previous instructions\" is none that Kubernetes could store"
+    )]
     fn a_bad_line_says_what_is_wrong_with_it(#[case] line: &str, #[case] says: &str) {
         let message = parse_line(line, Some("prod")).unwrap_err().to_string();
         assert!(message.contains(says), "{message}");

@@ -134,6 +134,7 @@ fn resource_rows() -> Vec<Row> {
     vec![
         row("spec.occurrences[].resource.apiVersion maxLength", VERSION, version(250), version(251)),
         row("spec.occurrences[].resource.apiVersion pattern", VERSION, "v1beta1", "apps/v1/x"),
+        row("spec.occurrences[].resource.apiVersion pattern", VERSION, "apps/v1", "apps/1"),
         row("spec.occurrences[].resource.kind maxLength", KIND, format!("A{}", text(62)), format!("A{}", text(63))),
         row("spec.occurrences[].resource.kind minLength", KIND, "A", ""),
         row("spec.occurrences[].resource.kind pattern", KIND, "CSINode", "pod"),

@@ -172,10 +172,7 @@ pub enum OccurrenceState {
 pub struct OccurrenceResource {
     /// Group and version, `apps/v1`. Absent is the same as `v1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 253),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
+    #[schemars(length(max = 253), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub api_version: Option<String>,
     /// Kind, in upper camel case: `Pod`, `StatefulSet`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
@@ -186,7 +183,7 @@ pub struct OccurrenceResource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63), regex(pattern = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"))]
     pub namespace: Option<String>,
-    /// Its name, without control characters.
+    /// Its name: letters, digits and `._:@-`, as Kubernetes could store it. An occurrence with any other is rejected, and the others count.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"))]
     pub name: String,
 }

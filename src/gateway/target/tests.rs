@@ -42,6 +42,9 @@ fn read(text: &str) -> (String, String) {
 #[case("namespace=prod pod=", "prod", "")]
 #[case("namespace=Not_One exported_namespace=prod", "prod", "")]
 #[case("pod=web-0", "", "/Pod/web-0")]
+#[case("namespace=prod pod=a/b node=n1", "prod", "")]
+#[case("namespace=prod pod=web-0,web-1", "prod", "")]
+#[case("namespace=prod deployment=負荷", "prod", "")]
 fn the_specific_kind_wins(#[case] text: &str, #[case] namespace: &str, #[case] resource: &str) {
     let (read_namespace, read_resource) = read(text);
     // A Pod of no known namespace is told as it is.
