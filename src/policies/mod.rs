@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
@@ -19,14 +20,16 @@ pub use watching::{tell_policies, watch_namespaces, watch_policies};
 
 use book::Book;
 
-use crate::runtime::backoff::Backoff;
-use crate::runtime::error::call;
+use crate::runtime::error::{ApiError, call};
 use crate::storm::matching::Labels;
 use crate::storm::{GroupBy, Policy, PolicySet};
 
+/// More namespaces that are gone than these are not remembered: they are looked for again.
+const MAX_GONE: usize = 1_000;
+
 /// The policies in force and the labels of namespaces. Read often, replaced on each edit.
 pub struct Policies {
-    namespaces: Api<PartialObjectMeta<Namespace>>,
+    namespace_api: Api<PartialObjectMeta<Namespace>>,
     book: Mutex<Book>,
     view: RwLock<View>,
     /// How often the policies changed: what follows them looks again.
@@ -34,6 +37,9 @@ pub struct Policies {
     /// Whether the first list of policies, and of namespaces, is complete.
     listed: watch::Sender<(bool, bool)>,
     matched: Mutex<HashMap<String, Timestamp>>,
+    /// Namespaces that were not there when they were looked for, and the creation of the newest Signal that asked: older ones were in the
+    /// same namespace, and are asked for no more. One that is made again has newer Signals.
+    gone: Mutex<HashMap<String, Timestamp>>,
 }
 
 /// The policies and the namespaces as of one moment.
@@ -57,12 +63,13 @@ impl Policies {
         let book = Book::new(built_in);
         let view = View { set: Arc::new(book.compile()), namespaces: Arc::default() };
         Self {
-            namespaces: Api::all(client),
+            namespace_api: Api::all(client),
             book: Mutex::new(book),
             view: RwLock::new(view),
             changes: watch::Sender::new(0),
             listed: watch::Sender::new((false, false)),
             matched: Mutex::default(),
+            gone: Mutex::default(),
         }
     }
 
@@ -112,24 +119,39 @@ impl Policies {
     }
 
     /// Makes sure that the labels of a namespace are known if a policy asks for any: its Signals may be here before its watch event is
-    /// (case E12). Waits for the API server; a namespace that is gone has no labels.
-    pub async fn know_namespace(&self, namespace: &str) {
-        let mut backoff = Backoff::default();
-        loop {
-            let view = self.view();
-            if !view.set.asks_for_namespaces() || view.namespaces.contains_key(namespace) {
-                return;
-            }
-            match call(|| format!("get Namespace {namespace}"), self.namespaces.get_opt(namespace)).await {
-                Ok(found) => {
-                    self.put_namespace(namespace, found.map(|found| found.labels().clone()).unwrap_or_default());
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a Signal waits for the labels of its namespace");
-                    tokio::time::sleep(backoff.failed(())).await;
-                }
-            }
+    /// (case E12). One that is gone has no labels, and what was created in it until `created` needs none.
+    pub async fn know_namespace(&self, namespace: &str, created: Timestamp) -> Result<(), ApiError> {
+        let view = self.view();
+        if !view.set.asks_for_namespaces() || view.namespaces.contains_key(namespace) {
+            return Ok(());
         }
+        if self.gone().get(namespace).is_some_and(|newest| created <= *newest) {
+            return Ok(());
+        }
+        // A list, not a get: that right is there for the watch. Without a version it is no cache's answer: who has created a Signal in a
+        // namespace, and finds none, finds that it is gone.
+        let params = ListParams::default().fields(&format!("metadata.name={namespace}")).limit(1);
+        let found = call(|| format!("look for Namespace {namespace}"), self.namespace_api.list(&params)).await?;
+        if let Some(found) = found.items.first() {
+            self.put_namespace(namespace, found.labels().clone());
+        } else {
+            tracing::info!(namespace, "a Signal is in a namespace that is gone: policies see no labels of it");
+            self.forget_namespace(namespace, created);
+        }
+        Ok(())
+    }
+
+    /// Takes it that a namespace has no labels, for Signals that were created until `created`.
+    pub fn forget_namespace(&self, namespace: &str, created: Timestamp) {
+        let mut gone = self.gone();
+        if gone.len() >= MAX_GONE {
+            gone.clear();
+        }
+        gone.insert(namespace.to_owned(), created);
+    }
+
+    fn gone(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put_namespace(&self, name: &str, labels: Labels) {
@@ -162,3 +184,6 @@ impl Policies {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

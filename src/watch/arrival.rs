@@ -1,6 +1,7 @@
 //! What a watch event on a Signal means to the engine. A Signal is read here and dropped; what stays is an observation of a few
 //! bytes per occurrence.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
@@ -14,10 +15,13 @@ use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::WatchEvent;
 use crate::storm::{DigestKey, Reach, Rejection};
 
-/// The namespace of the Signal that an event is about.
-pub(super) fn namespace_of((_, event): &WatchEvent<Guarded<Signal>>) -> Option<String> {
+/// Of the Signal that an event is about: over which namespace the watch is, its namespace, and when it was created.
+pub(super) fn place_of((part, event): &WatchEvent<Guarded<Signal>>) -> Option<(usize, String, Timestamp)> {
     match event {
-        Event::InitApply(signal) | Event::Apply(signal) => signal.namespace(),
+        Event::InitApply(signal) | Event::Apply(signal) => {
+            let created = signal.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+            Some((*part, signal.namespace()?, created))
+        }
         Event::Init | Event::InitDone | Event::Delete(_) => None,
     }
 }

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use kube::Client;
 use stormfold_core::engine::input::Arrival;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use super::arrival::{arrive, namespace_of};
+use super::arrival::{arrive, place_of};
 use crate::api::Signal;
 use crate::inbox::{Inbox, Want};
 use crate::policies::Policies;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::error::Disposition;
 use crate::runtime::guarded::Guarded;
+use crate::runtime::part_gate::PartGate;
 use crate::runtime::watch::Watch;
 use crate::storm::{DigestKey, Reach};
 
@@ -69,17 +73,42 @@ impl SignalReader {
 
     fn chunks(&self, key: DigestKey) -> BoxStream<'static, Vec<Arrival>> {
         let (policies, reach) = (self.policies.clone(), Arc::new(self.reach.clone()));
+        let health = self.watch.health.clone();
         let events = self.watch.events::<Guarded<Signal>>(&self.client);
         let arrivals = events.then(move |event| {
-            let (policies, reach) = (policies.clone(), reach.clone());
+            let (policies, reach, health) = (policies.clone(), reach.clone(), health.clone());
             async move {
-                if let Some(namespace) = namespace_of(&event) {
-                    policies.know_namespace(&namespace).await;
+                if let Some((part, namespace, created)) = place_of(&event) {
+                    know_namespace(&policies, &namespace, created, &health, part).await;
                 }
                 arrive(event, &policies.view(), &reach, &key)
             }
         });
         // What means nothing is dropped after the chunk is cut: a chunk is what has arrived.
         arrivals.ready_chunks(CHUNK).map(|chunk| chunk.into_iter().flatten().collect()).boxed()
+    }
+}
+
+/// Waits until the labels of a namespace are known, or it is known that they cannot be: then its Signals come under the policies that ask for
+/// none, and nobody else waits for them (invariant 21).
+async fn know_namespace(policies: &Policies, namespace: &str, created: Timestamp, health: &PartGate, part: usize) {
+    let (mut backoff, mut waited) = (Backoff::default(), false);
+    while let Err(error) = policies.know_namespace(namespace, created).await {
+        match error.disposition() {
+            Disposition::Terminal | Disposition::Conflict => {
+                tracing::warn!(%error, namespace, "policies see no labels of a namespace: they cannot be read");
+                policies.forget_namespace(namespace, created);
+                break;
+            }
+            // The API server has a bad time: everybody waits for it, and readiness says so.
+            Disposition::Transient | Disposition::Unavailable => {
+                waited = true;
+                health.failed(part, format!("Signals wait for the labels of a namespace: {error}"));
+                tokio::time::sleep(backoff.failed(())).await;
+            }
+        }
+    }
+    if waited {
+        health.works(&part);
     }
 }

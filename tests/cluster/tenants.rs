@@ -1,6 +1,8 @@
 //! One tenant's trouble is that tenant's (invariant 21), and a deletion counts from its timestamp (invariant 20).
 
-use k8s_openapi::api::core::v1::ResourceQuota;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use stormfold::api::Signal;
 
 use super::operator::Operator;
 use super::policies::PolicyOf;
+use super::redis_server::RedisServer;
 use super::signals::firing;
 use super::wait::eventually;
 use super::world::{World, is_open};
@@ -125,4 +128,50 @@ async fn a_finalizer_on_a_signal_is_asked_once_and_holds_up_nobody() {
     finalizers(&world.signals(), "stuck-1", &[]).await;
     policy.delete().await;
     another.delete().await;
+}
+
+/// Deletes a namespace, and waits until it is gone.
+async fn delete_namespace(world: &World) {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    namespaces.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
+    eventually("the namespace is gone", || async {
+        let found = namespaces.get_opt(&world.namespace).await.unwrap();
+        found.map_or(Ok(()), |found| Err(format!("{:?}", found.status)))
+    })
+    .await;
+}
+
+// R2: a policy asks for the labels of namespaces; while Redis stands still, a Signal's namespace is deleted, and what the watch has of it is read
+// afterwards. Nobody else waits for labels that nobody has any more.
+#[tokio::test]
+async fn a_signal_of_a_namespace_that_is_gone_holds_up_no_other_one() {
+    let world = World::new("tenant-gone").await;
+    let redis = Arc::new(RedisServer::start(&["--maxmemory", "64mb"]));
+    let world = World { redis: Some(redis.clone()), ..world };
+    let gone = world.another_namespace("tenant-gone-soon").await;
+    let policy = PolicyOf::create(&world, json!({})).await;
+    let operator = Operator::start(&[&world, &gone], &[]).await;
+    policy.status("the policy is in force", |status| status["conditions"][0]["reason"] == "Compiled").await;
+    redis.signal("STOP");
+    // The first one waits for Redis, and so is read; the others stay where they are.
+    world.create(&firing("Waits", 1)).await;
+    eventually("the first one waits for Redis", || async {
+        let (code, page) = operator.get("/readyz").await?;
+        if code == 503 && page.contains("merge: ") { Ok(()) } else { Err(format!("{code} {page}")) }
+    })
+    .await;
+    for n in 0..20 {
+        gone.create(&firing("Goes", n)).await;
+    }
+    delete_namespace(&gone).await;
+    world.create(&firing("Waits", 2)).await;
+    redis.signal("CONT");
+    world.one_storm("everybody else is served", |storm| storm.alert_count == 2).await;
+    operator.ready().await;
+    world.create(&firing("Waits", 3)).await;
+    world.one_storm("and goes on to be", |storm| storm.alert_count == 3).await;
+    let log = operator.log_text();
+    assert!(log.contains("a Signal is in a namespace that is gone"), "the situation is not what it should be: {log}");
+    assert!(!log.contains("is forbidden"), "{log}");
+    policy.delete().await;
 }

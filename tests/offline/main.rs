@@ -13,6 +13,7 @@
 
 mod alerts;
 mod bounds;
+mod calls;
 mod closing;
 mod crds;
 mod docs;
