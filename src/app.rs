@@ -34,7 +34,7 @@ use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
 use crate::storm::Reach;
 use crate::watch::signals::SignalReader;
-use crate::watch::watch_requests;
+use crate::watch::{SignalLister, watch_requests};
 
 /// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
 /// latest; shorter calls have a bound of their own.
@@ -245,6 +245,7 @@ impl<'a> App<'a> {
             engine: Engine::new(settings, self.policies.view().set),
             ledger: self.ledger(resync, loops),
             cluster: Cluster::new(self.client.clone(), self.metrics.clone()),
+            lister: SignalLister::new(self.client.clone(), self.policies.clone(), self.reach()),
             resyncs,
             wants,
             reporter,

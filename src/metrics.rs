@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalNamespace, StoreResult};
 pub use labels::{
     ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason,
-    SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,
+    RereadLabel, RereadLabels, SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,
 };
 pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
@@ -46,6 +46,7 @@ pub struct Metrics {
     pub watch_failures: Family<WatchLabels, Counter>,
     pub failures: Family<FailureLabels, Counter>,
     pub relists: Family<RelistLabels, Counter>,
+    pub rereads: Family<RereadLabels, Counter>,
     /// Epoch of the storm that is open for longest; 0: none is.
     oldest_open: Arc<AtomicI64>,
     pub ledger: LedgerMetrics,
@@ -81,6 +82,7 @@ impl Default for Metrics {
         let writes = register!("api_writes", "Writes to the API server");
         let watch_failures = register!("watch_failures", "Watches that failed and were started again");
         let relists = register!("relists", "Lists of all Signals, the most expensive thing that the operator does");
+        let rereads = register!("rereads", "Lists of the Signals of one namespace");
         let failures = register!("failures", "Runs of a loop that failed and are tried again");
         let help = "From the first unpublished change of a storm to its publication";
         registry.register("publish_seconds", help, publish_seconds.clone());
@@ -106,6 +108,7 @@ impl Default for Metrics {
             watch_failures,
             failures,
             relists,
+            rereads,
             oldest_open: Arc::default(),
             ledger,
             gateway,
@@ -134,6 +137,9 @@ impl Metrics {
         }
         for reason in RelistReason::ALL.iter().copied() {
             drop(self.relists.get_or_create(&RelistLabels { reason }));
+        }
+        for reason in RereadLabel::ALL.iter().copied() {
+            drop(self.rereads.get_or_create(&RereadLabels { reason }));
         }
         for in_loop in Loop::ALL.iter().copied() {
             for disposition in DispositionLabel::ALL.iter().copied() {

@@ -137,11 +137,12 @@ fn existed(name: String, existing: &RemediationRequest) -> ApiReply {
 }
 
 /// Without its namespace nothing can be created, and what was there is gone as any other object that is deleted.
-fn fault(error: &ApiError, creates: bool) -> ApiFault {
+pub(crate) fn fault(error: &ApiError, creates: bool) -> ApiFault {
     let kind = match error.code() {
         _ if creates && error.namespace_is_gone() => ApiFaultKind::NamespaceGone,
         Some(404) => ApiFaultKind::NotFound,
         Some(409) => ApiFaultKind::Conflict,
+        Some(410) => ApiFaultKind::Expired,
         _ if error.is_refused_by_namespace() => ApiFaultKind::Refused,
         _ => ApiFaultKind::Other,
     };

@@ -9,14 +9,15 @@ use kube::runtime::events::EventType;
 use stormfold_core::disposition::Disposition;
 use stormfold_core::engine::call::ObjectName;
 use stormfold_core::engine::effect::{Counted, Fact, GateId, Part};
-use stormfold_core::engine::resync::ResyncReason;
+use stormfold_core::engine::resync::{RereadReason, ResyncReason};
 use stormfold_core::engine::store::Totals;
 use stormfold_core::ledger::Durability;
 use stormfold_core::request::Request;
 
 use crate::api::{RemediationRequest, Signal};
 use crate::metrics::{
-    Loop, Metrics, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason, SignalLabels, SignalResult,
+    Loop, Metrics, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason, RereadLabel, RereadLabels,
+    SignalLabels, SignalResult,
 };
 use crate::policies::Policies;
 use crate::runtime::events::Events;
@@ -88,6 +89,7 @@ impl Reporter {
             Fact::Failed { part, disposition, object, message } => self.failed(part, disposition, object, &message),
             Fact::LedgerBegun(durability, open) => self.ledger_begun(durability, &open),
             Fact::ListBegins(reason) => self.list_begins(reason),
+            Fact::RereadBegins(namespace, reason) => self.reread_begins(&namespace, reason),
             Fact::RunEnded(..) => {}
             fact => self.of_storm(fact),
         }
@@ -150,6 +152,7 @@ impl Reporter {
             | Fact::Failed { .. }
             | Fact::LedgerBegun(..)
             | Fact::ListBegins(_)
+            | Fact::RereadBegins(..)
             | Fact::RunEnded(..) => {}
         }
     }
@@ -221,6 +224,12 @@ impl Reporter {
         let reason = RelistReason::from(reason);
         tracing::info!(?reason, "all Signals are read");
         self.metrics.relists.get_or_create(&RelistLabels { reason }).inc();
+    }
+
+    fn reread_begins(&self, namespace: &str, reason: RereadReason) {
+        let reason = RereadLabel::from(reason);
+        tracing::info!(namespace, ?reason, "the Signals of a namespace are read again");
+        self.metrics.rereads.get_or_create(&RereadLabels { reason }).inc();
     }
 
     fn tell(&self, object: &Request, type_: EventType, reason: &'static str, action: &'static str, note: &str) {

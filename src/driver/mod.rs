@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::inbox::{Mailbox, Message, Want};
 use crate::ledger::{Ledger, execute};
 use crate::runtime::clock::Clock;
+use crate::watch::SignalLister;
 
 /// Drives one engine.
 pub struct Driver {
@@ -30,6 +31,8 @@ pub struct Driver {
     pub ledger: Arc<dyn Ledger>,
     /// The API server.
     pub cluster: Cluster,
+    /// The API server, for the Signals of one namespace.
+    pub lister: SignalLister,
     /// What the ledger asks for by itself.
     pub resyncs: UnboundedReceiver<ResyncReason>,
     /// The reader of Signals.
@@ -113,6 +116,10 @@ impl Driver {
             Call::Api(call) => {
                 let cluster = self.cluster.clone();
                 calls.spawn(async move { (id, Reply::Api(cluster.execute(call).await)) });
+            }
+            Call::Signals(list) => {
+                let lister = self.lister.clone();
+                calls.spawn(async move { (id, Reply::Signals(lister.page(list).await)) });
             }
         }
     }

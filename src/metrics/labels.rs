@@ -2,7 +2,7 @@
 //! failure is a rise that an alert sees, and not a series that begins.
 
 use prometheus_client::encoding::EncodeLabelSet;
-use stormfold_core::engine::resync::ResyncReason;
+use stormfold_core::engine::resync::{RereadReason, ResyncReason};
 
 /// An enum of label values with a list of them all.
 macro_rules! closed {
@@ -168,9 +168,6 @@ closed! {
         LedgerLost,
         LedgerBehind,
         ClosedInCluster,
-        StormDropped,
-        RequestDeleted,
-        ReceiptsDropped,
         OpeningUnknown,
         HeldBackOverflow,
     }
@@ -185,13 +182,38 @@ impl From<ResyncReason> for RelistReason {
             ResyncReason::LedgerLost => Self::LedgerLost,
             ResyncReason::LedgerBehind => Self::LedgerBehind,
             ResyncReason::ClosedInCluster => Self::ClosedInCluster,
-            ResyncReason::StormDropped => Self::StormDropped,
-            ResyncReason::RequestDeleted => Self::RequestDeleted,
-            ResyncReason::ReceiptsDropped => Self::ReceiptsDropped,
             ResyncReason::OpeningUnknown => Self::OpeningUnknown,
             ResyncReason::HeldBackOverflow => Self::HeldBackOverflow,
         }
     }
+}
+
+closed! {
+    /// Why the Signals of one namespace are read again. Named as `RereadReason`.
+    #[allow(missing_docs)]
+    RereadLabel {
+        StormDropped,
+        RequestDeleted,
+        ReceiptsDropped,
+        OpeningsOverflow,
+    }
+}
+
+impl From<RereadReason> for RereadLabel {
+    fn from(reason: RereadReason) -> Self {
+        match reason {
+            RereadReason::StormDropped => Self::StormDropped,
+            RereadReason::RequestDeleted => Self::RequestDeleted,
+            RereadReason::ReceiptsDropped => Self::ReceiptsDropped,
+            RereadReason::OpeningsOverflow => Self::OpeningsOverflow,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[allow(missing_docs)]
+pub struct RereadLabels {
+    pub reason: RereadLabel,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -1,5 +1,6 @@
 //! Retention: deletes the Signals of storms that have been closed for the retention of their policy, then the RemediationRequests
-//! themselves. One object at a time, at a bounded rate: it must never be what the API server is busy with.
+//! themselves. One object at a time, at a bounded rate: it must never be what the API server is busy with. Namespaces take turns, each of
+//! one page of Signals.
 //!
 //! Nothing is remembered but when the Signals of each storm were looked for: after a restart all are looked for once more.
 
@@ -12,6 +13,7 @@ use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
 use stormfold_core::engine::call::ObjectName;
+use stormfold_core::engine::fair::{FairQueue, Place};
 use stormfold_core::request::Request;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +22,8 @@ use crate::inbox::Inbox;
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::policies::Policies;
 use crate::runtime::clock::Clock;
-use crate::runtime::error::{ApiError, call};
-use crate::storm::{Policy, StormId};
+use crate::runtime::error::{ApiError, Disposition, call};
+use crate::storm::{Policy, Severity, StormId};
 
 /// How often closed storms are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -55,6 +57,20 @@ struct Due {
     request: bool,
 }
 
+/// A closed storm of which something is due.
+struct Expired {
+    object: Arc<Request>,
+    due: Due,
+    /// Where the next page of its Signals begins.
+    after: Option<String>,
+}
+
+impl Expired {
+    fn place(&self) -> Place {
+        Place::of(&self.object.namespace, Severity::default())
+    }
+}
+
 impl Retention {
     /// Deletes until `stop`.
     pub async fn run(self, stop: CancellationToken) {
@@ -67,65 +83,90 @@ impl Retention {
             let Some(Some(closed)) = stop.run_until_cancelled(closed).await.flatten() else { continue };
             let ids: HashSet<StormId> = closed.iter().map(|object| object.id).collect();
             looked.retain(|id, _| ids.contains(id));
-            for object in closed {
-                let (id, now) = (object.id, self.clock.now());
-                let policy = self.policies.named(&object.opening.policy);
-                let mut due = due(&object, &policy, now);
-                due.signals &= looked.get(&id).is_none_or(|last| now.duration_since(*last) > LOOK_AGAIN);
-                let done = stop.run_until_cancelled(self.delete(&object, due)).await;
-                let Some(done) = done else { return };
-                if let Err(error) = done {
-                    let disposition = error.disposition();
-                    self.metrics.failed(Loop::Retention, disposition);
-                    let storm = ObjectName { namespace: object.namespace.clone(), name: object.name.clone() };
-                    tracing::warn!(%storm, ?disposition, %error, "objects whose retention is over are not deleted yet");
-                    // The next look tries again; until then the API server is left alone.
-                    break;
+            let expired = self.expired(closed, &looked);
+            if stop.run_until_cancelled(self.delete_all(expired, &mut looked)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// The closed storms of which something is due.
+    fn expired(&self, closed: Vec<Arc<Request>>, looked: &HashMap<StormId, Timestamp>) -> FairQueue<Expired> {
+        let (mut expired, now) = (FairQueue::default(), self.clock.now());
+        for object in closed {
+            let policy = self.policies.named(&object.opening.policy);
+            let mut due = due(&object, &policy, now);
+            due.signals &= looked.get(&object.id).is_none_or(|last| now.duration_since(*last) > LOOK_AGAIN);
+            if due.signals || due.request {
+                let storm = Expired { object, due, after: None };
+                expired.push(storm.place(), storm);
+            }
+        }
+        expired
+    }
+
+    async fn delete_all(&self, mut expired: FairQueue<Expired>, looked: &mut HashMap<StormId, Timestamp>) {
+        let mut refusing = HashSet::new();
+        while let Some(mut storm) = expired.pop() {
+            if refusing.contains(&storm.object.namespace) {
+                continue;
+            }
+            match self.delete(&storm).await {
+                Ok(Some(next)) => {
+                    storm.after = Some(next);
+                    expired.push(storm.place(), storm);
                 }
-                if due.signals {
-                    looked.insert(id, now);
+                Ok(None) if storm.due.signals => drop(looked.insert(storm.object.id, self.clock.now())),
+                Ok(None) => {}
+                Err(error) => {
+                    let (disposition, Request { namespace, name, .. }) = (error.disposition(), &*storm.object);
+                    self.metrics.failed(Loop::Retention, disposition);
+                    let storm = ObjectName { namespace: namespace.clone(), name: name.clone() };
+                    tracing::warn!(%storm, ?disposition, %error, "objects whose retention is over are not deleted yet");
+                    if disposition != Disposition::Terminal {
+                        // The next look tries again; until then the API server is left alone.
+                        return;
+                    }
+                    // What one namespace refuses is no reason to keep what others have.
+                    refusing.insert(namespace.clone());
                 }
             }
         }
     }
 
-    async fn delete(&self, object: &Request, due: Due) -> Result<(), ApiError> {
+    /// One turn of a storm. Where the next one begins, if one is left.
+    async fn delete(&self, Expired { object, due, after }: &Expired) -> Result<Option<String>, ApiError> {
         // Before the request goes, once more: nobody would look for them afterwards.
-        if due.signals || due.request {
-            self.delete_signals(object).await?;
+        if let Some(next) = self.delete_signals(object, after.as_deref()).await? {
+            return Ok(Some(next));
         }
         if due.request {
-            let Request { namespace, name, uid, .. } = object;
+            let Request { namespace, name, uid, .. } = object.as_ref();
             let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
             self.delete_one(&api, name, uid.clone(), ApiWrite::DeleteRequest).await?;
             tracing::info!(namespace, name, "RemediationRequest deleted after its retention");
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Deletes the Signals whose receipt names this storm.
-    async fn delete_signals(&self, object: &Request) -> Result<(), ApiError> {
+    /// Deletes a page of the Signals whose receipt names this storm. Where the next page begins.
+    async fn delete_signals(&self, object: &Request, after: Option<&str>) -> Result<Option<String>, ApiError> {
         let Request { namespace, name, .. } = object;
         let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(self.client.clone(), namespace);
         let mut params = ListParams::default().fields(&format!("status.storm={name}")).limit(PAGE);
+        params.continue_token = after.map(str::to_owned);
         let mut deleted = 0;
-        loop {
-            let page = call(|| format!("list the Signals of {namespace}/{name}"), api.list(&params)).await?;
-            // One that is being deleted waits for the finalizer of somebody: asking again changes nothing.
-            for signal in page.items.iter().filter(|signal| signal.metadata.deletion_timestamp.is_none()) {
-                self.delete_one(&api, &signal.name_any(), signal.uid(), ApiWrite::DeleteSignal).await?;
-                deleted += 1;
-                tokio::time::sleep(PACE).await;
-            }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break,
-            }
+        let page = call(|| format!("list the Signals of {namespace}/{name}"), api.list(&params)).await?;
+        // One that is being deleted waits for the finalizer of somebody: asking again changes nothing.
+        for signal in page.items.iter().filter(|signal| signal.metadata.deletion_timestamp.is_none()) {
+            self.delete_one(&api, &signal.name_any(), signal.uid(), ApiWrite::DeleteSignal).await?;
+            deleted += 1;
+            tokio::time::sleep(PACE).await;
         }
         if deleted > 0 {
             tracing::info!(namespace, storm = name, deleted, "Signals deleted after their retention");
         }
-        Ok(())
+        Ok(page.metadata.continue_.filter(|next| !next.is_empty()))
     }
 
     /// This very object, and no other that has its name by now.

@@ -14,7 +14,7 @@ use super::readiness::Gate;
 use crate::metrics::{Metrics, WatchLabels, WatchedResource};
 
 /// Objects per page of a list: a Signal has up to 300 KB, and a page is in memory at once.
-const PAGE: u32 = 50;
+pub const PAGE: u32 = 50;
 
 /// An event of the watch over the `usize`-th namespace.
 pub type WatchEvent<K> = (usize, watcher::Event<K>);

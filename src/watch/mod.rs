@@ -2,8 +2,10 @@
 
 mod arrival;
 pub mod intake;
+mod lister;
 mod requests;
 pub mod signals;
 mod table;
 
+pub use lister::SignalLister;
 pub use requests::watch_requests;

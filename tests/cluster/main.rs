@@ -25,6 +25,7 @@ mod crd_older;
 mod crd_policy;
 mod crd_request;
 mod crd_signal;
+mod fairness;
 mod forwarder;
 mod gateway;
 mod gateway_again;

@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster", &["core", "storm", "api", "metrics", "runtime"]),
     ("policies", &["core", "storm", "api", "metrics", "runtime", "inbox"]),
     ("watch", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
-    ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies"]),
+    ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies", "watch"]),
     ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
     ("gateway", &["storm", "api", "metrics", "runtime"]),
     ("admin", &["metrics", "runtime"]),

@@ -197,6 +197,7 @@ impl Hand {
                 let cluster = self.cluster.clone();
                 self.calls.spawn(async move { (id, Reply::Api(cluster.execute(call).await)) });
             }
+            (Call::Signals(_), _) => panic!("no Signals are read here"),
             (Call::Ledger(call), _) => {
                 let ledger = self.ledger.clone();
                 self.calls.spawn(async move { (id, Reply::Ledger(execute(ledger.as_ref(), call).await)) });

@@ -15,11 +15,12 @@ use stormfold::metrics::{ApiWrite, DispositionLabel, FailureLabels, Loop, Metric
 use stormfold::policies::Policies;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
-use stormfold::storm::{Digest, Observation, Opening, Report, Severity, SignalRef, StormId, fixtures};
+use stormfold::storm::{Digest, Observation, Opening, Reach, Report, Severity, SignalRef, StormId, fixtures};
+use stormfold::watch::SignalLister;
 use stormfold_core::engine::Engine;
 use stormfold_core::engine::effect::Next;
 use stormfold_core::engine::receipts::{Receipt, Verdict};
-use stormfold_core::engine::resync::ResyncReason;
+use stormfold_core::engine::resync::{RereadReason, ResyncReason};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::hand::{Hand, Slips};
@@ -99,6 +100,7 @@ pub fn receipt(signal: SignalRef, storm: String) -> Receipt {
         missing_labels: Vec::new(),
         version: None,
         pending: None,
+        severity: Severity::Warning,
     }
 }
 
@@ -208,6 +210,14 @@ impl Press {
         self.engine().take_resync()
     }
 
+    /// Why somebody wants the Signals of the namespace of these tests, and of no other, to be read again. Asking takes it away.
+    pub fn wants_reread(&mut self) -> Option<RereadReason> {
+        let mut rereads = self.engine().take_rereads();
+        let (namespace, reason) = rereads.pop()?;
+        assert!(rereads.is_empty() && *namespace == *"prod", "{namespace} and {rereads:?}");
+        Some(reason)
+    }
+
     /// Drives this engine, on this ledger, from where it is. The reader of Signals is told what is sent to the receiver.
     pub fn driver(
         &self,
@@ -218,7 +228,8 @@ impl Press {
         let (wants, wanted) = unbounded_channel();
         let (_, resyncs) = unbounded_channel();
         let (cluster, clock) = (self.hand.cluster.clone(), self.hand.clock());
-        (Driver { engine, ledger, cluster, resyncs, wants, reporter, clock }, wanted)
+        let lister = SignalLister::new(self.server.client(), self.policies.clone(), Reach::default());
+        (Driver { engine, ledger, cluster, lister, resyncs, wants, reporter, clock }, wanted)
     }
 
     /// What the ledger says of a storm.

@@ -10,7 +10,7 @@ use stormfold::metrics::{ApiWrite, DispositionLabel, WriteResult};
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
 use stormfold_core::engine::effect::Next;
-use stormfold_core::engine::resync::ResyncReason;
+use stormfold_core::engine::resync::{RereadReason, ResyncReason};
 
 use crate::press::{EPOCH, Press, apply, at, create, get, path, storm};
 use crate::script::Call;
@@ -220,7 +220,7 @@ async fn what_no_object_showed_is_read_again_when_the_object_is_deleted() {
     press.server.remove(&path("prod", storm()));
     press.merge("prod", &[1, 2], 30).await;
     assert_eq!(press.run(storm(), vec![apply(storm()), get(storm())]).await, Next::Done);
-    assert_eq!(press.wants_list(), Some(ResyncReason::RequestDeleted), "the Signals are read again");
+    assert_eq!(press.wants_reread(), Some(RereadReason::RequestDeleted), "the Signals are read again");
     assert_eq!((press.receipts.released(), press.receipts.abandoned()), (1, 2), "and get their receipts then");
     is_forgotten(&mut press).await;
 }

@@ -33,6 +33,8 @@ pub enum Rule {
     EndAfterHeldReceipts,
     /// A storm that is over in the cluster is dropped from the ledger only after all Signals were read since that was seen.
     DropAfterList,
+    /// While the Signals of a namespace are read again, none of its storms ends, and none opens that a closed one may hold.
+    RereadHoldsUp,
     /// While Signals are listed, those of a key with closed storms wait for the end of the list.
     JoinAfterList,
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::input::Arrival;
 use super::receipts::Receipt;
 use crate::disposition::Disposition;
 use crate::ledger::{LedgerCall, LedgerError, LedgerReply};
 use crate::request::Request;
 use crate::storm::decide::CloseReason;
-use crate::storm::{Epoch, Opening, Policy, StormId, StormKey, StormMetadata};
+use crate::storm::{DigestKey, Epoch, Opening, Policy, StormId, StormKey, StormMetadata};
 
 /// What waits for the answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub enum Task {
     Run(StormId),
     /// A writer of receipts.
     Receipt(u8),
+    /// A reader of the Signals of one namespace.
+    Reread(u8),
 }
 
 /// Identifies a call. A reply to another call of the same task is ignored: it comes late, or twice.
@@ -96,6 +99,28 @@ pub struct StatusApply {
     pub now: Timestamp,
 }
 
+/// A page of the Signals of one namespace, read uncached.
+#[derive(Clone, Debug)]
+pub struct ListSignals {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The part of the watch that it belongs to.
+    pub part: usize,
+    /// Key of the digests.
+    pub digests: DigestKey,
+    /// Where the page before ended; `None`: the first one.
+    pub after: Option<String>,
+}
+
+/// What is on it.
+#[derive(Clone, Debug)]
+pub struct SignalsPage {
+    /// What each Signal means, as the watch would bring it.
+    pub arrivals: Vec<Arrival>,
+    /// Where the next page begins; `None`: this was the last one.
+    pub next: Option<String>,
+}
+
 /// What the API server answers.
 #[derive(Clone, Debug)]
 pub enum ApiReply {
@@ -140,6 +165,8 @@ pub enum ApiFaultKind {
     NamespaceGone,
     /// Refused for a reason of the object's namespace: a quota, an admission policy. It concerns nobody else.
     Refused,
+    /// 410: where a page ended is not known any more.
+    Expired,
     /// Anything else.
     Other,
 }
@@ -152,6 +179,8 @@ pub enum Reply {
     Ledger(Result<LedgerReply, LedgerError>),
     /// Of the API server.
     Api(Result<ApiReply, ApiFault>),
+    /// Of the reader of Signals.
+    Signals(Result<SignalsPage, ApiFault>),
 }
 
 /// A call, to whomever.
@@ -161,6 +190,8 @@ pub enum Call {
     Ledger(LedgerCall),
     /// To the API server.
     Api(ApiCall),
+    /// To the reader of Signals.
+    Signals(ListSignals),
 }
 
 /// The namespace and name of an object, for logs and Events: text that people can look up.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::call::{Call, CallId, ObjectName};
 use super::receipts::ReceiptKey;
-use super::resync::ResyncReason;
+use super::resync::{RereadReason, ResyncReason};
 use super::store::Totals;
 use crate::disposition::Disposition;
 use crate::ledger::Durability;
@@ -51,6 +51,8 @@ pub enum Timer {
     Begin,
     /// A chunk is merged again.
     Merge,
+    /// Keys whose storms could not be opened are merged again.
+    Open,
     /// What is held back is looked at.
     HeldBack,
     /// A burst of Signals is over.
@@ -59,6 +61,8 @@ pub enum Timer {
     Patience,
     /// A receipt is tried again.
     Receipt(ReceiptKey),
+    /// A page of the Signals of one namespace is asked for again.
+    Reread(u8),
 }
 
 /// How long a timer runs.
@@ -179,6 +183,8 @@ pub enum Fact {
     LedgerBegun(Durability, Vec<Arc<Request>>),
     /// All Signals begin to be read, for this reason.
     ListBegins(ResyncReason),
+    /// The Signals of this namespace begin to be read again, for this reason.
+    RereadBegins(Arc<str>, RereadReason),
 }
 
 /// What became of one Signal that passed intake.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::receipts::Receipt;
-use super::resync::ResyncReason;
+use super::resync::{RereadReason, ResyncReason};
 use crate::request::Request;
 use crate::storm::{Opening, StormId};
 
@@ -50,6 +50,11 @@ impl Engine {
         let wanted = self.resync.wanted();
         self.resync.begins_now();
         wanted
+    }
+
+    /// Which namespaces are to be read again, and why. Whoever asks takes it away.
+    pub fn take_rereads(&mut self) -> Vec<(Arc<str>, RereadReason)> {
+        self.ingest.take_rereads()
     }
 
     /// These Signals were merged into a storm.

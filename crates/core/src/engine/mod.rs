@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod effect;
+pub mod fair;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 mod ingest;
@@ -24,8 +25,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use call::{ApiCall, Call, CallId, ObjectName, Reply, Task};
+use call::{ApiCall, Call, CallId, ListSignals, ObjectName, Reply, Task};
 use effect::{Delay, Effect, Fact, GateId, Timer};
+use fair::Place;
 use ingest::Ingest;
 use input::{Input, RequestEvent};
 use openings::Openings;
@@ -37,7 +39,7 @@ use store::Store;
 
 use crate::ledger::LedgerCall;
 use crate::rules::Rules;
-use crate::storm::{Opening, PolicySet, StormId, StormKey};
+use crate::storm::{DigestKey, Opening, PolicySet, StormId, StormKey};
 
 /// What does not change while an engine lives.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +54,11 @@ impl Settings {
     /// The parts of a watch.
     fn parts(&self) -> std::ops::Range<usize> {
         0..self.namespaces.len().max(1)
+    }
+
+    /// The part that a namespace belongs to.
+    fn part_of(&self, namespace: &str) -> usize {
+        self.namespaces.iter().position(|watched| watched == namespace).unwrap_or_default()
     }
 }
 
@@ -82,6 +89,8 @@ pub struct Engine {
     refused: BTreeSet<StormId>,
     resync: Resync,
     ingest: Ingest,
+    /// Key of the digests, of the last `begin`.
+    digests: Option<DigestKey>,
     /// What the facts said last.
     reported: Reported,
 }
@@ -130,6 +139,7 @@ impl Engine {
             refused: BTreeSet::new(),
             resync: Resync::default(),
             ingest: Ingest::default(),
+            digests: None,
             reported: Reported::default(),
         }
     }
@@ -144,7 +154,7 @@ impl Engine {
             Input::PoliciesListed => self.policies_listed = true,
             Input::Reply(id, reply) => self.heard(id, reply),
             Input::Timer(timer) => self.timer_ended(timer),
-            Input::Storm(id) => self.queue.request(id),
+            Input::Storm(id) => self.request(id),
             Input::Resync(reason) => self.resync.ask(reason),
             Input::Stop => self.stopping = true,
         }
@@ -192,9 +202,11 @@ impl Engine {
             (Task::Open(key), reply) => self.open_heard(key, reply),
             (Task::Run(storm), reply) => self.run_heard(storm, reply),
             (Task::Receipt(writer), Reply::Api(reply)) => self.receipt_heard(writer, reply),
-            // An answer of the other server: no executor gives one.
-            (Task::Begin | Task::Dirty | Task::Hold | Task::Merge, Reply::Api(_))
-            | (Task::Holder(_) | Task::Receipt(_), Reply::Ledger(_)) => {}
+            (Task::Reread(reader), Reply::Signals(reply)) => self.page_came(reader, reply),
+            // An answer of another server: no executor gives one.
+            (Task::Begin | Task::Dirty | Task::Hold | Task::Merge, Reply::Api(_) | Reply::Signals(_))
+            | (Task::Holder(_) | Task::Receipt(_), Reply::Ledger(_) | Reply::Signals(_))
+            | (Task::Reread(_), Reply::Ledger(_) | Reply::Api(_)) => {}
         }
         if matches!(task, Task::Merge | Task::Open(_)) {
             self.merges_are_over(|merge| *merge == task);
@@ -205,23 +217,39 @@ impl Engine {
         match timer {
             Timer::Storm(id) => {
                 if self.queue.unschedule(id) {
-                    self.queue.request(id);
+                    self.request(id);
                 }
             }
             Timer::Pause(id) => self.queue.pause_ended(id),
             Timer::Begin => self.begin_again(),
             Timer::Merge => self.merge_again(),
+            Timer::Open => self.open_again(),
             Timer::HeldBack => self.held_back_are_due(),
             Timer::Burst => self.burst_ended(),
             Timer::Patience => self.patience_ended(),
             Timer::Receipt(key) => self.receipt_is_due(key),
+            Timer::Reread(reader) => self.page_is_due(reader),
         }
     }
 
     fn policies_changed(&mut self, policies: Arc<PolicySet>) {
         self.policies = policies;
         // Open storms follow the edits of their policies.
-        self.store.open().into_iter().for_each(|id| self.queue.request(id));
+        self.store.open().into_iter().for_each(|id| self.request(id));
+    }
+
+    /// A run of this storm as soon as its pace and its namespace's turn allow.
+    fn request(&mut self, id: StormId) {
+        self.queue.request(id, self.place_of(id));
+    }
+
+    /// Where a storm stands in a queue: with its namespace, as severe as it is known to be.
+    fn place_of(&self, id: StormId) -> Place {
+        let object = self.store.get(id);
+        let opening = self.openings.get(id).or_else(|| Some(&object?.opening));
+        let shown = object.and_then(|object| object.facts()).map(|facts| facts.severity);
+        let namespace = opening.map_or("", |opening| opening.object_namespace.as_str());
+        Place::of(namespace, opening.map(|opening| opening.severity).max(shown).unwrap_or_default())
     }
 
     fn request_event(&mut self, event: RequestEvent) {
@@ -254,12 +282,12 @@ impl Engine {
         if let Some(object) = self.store.get(id).filter(overwritten).filter(|_| !was).cloned() {
             self.fact(Fact::Overwritten(object));
         }
-        self.queue.request(id);
+        self.request(id);
     }
 
     fn request_gone(&mut self, id: StormId) {
         self.store.remove(id);
-        self.queue.request(id);
+        self.request(id);
     }
 
     fn run_storms(&mut self) {
@@ -314,10 +342,21 @@ impl Engine {
         self.ask(task, Call::Api(call));
     }
 
+    fn ask_signals(&mut self, task: Task, call: ListSignals) {
+        self.ask(task, Call::Signals(call));
+    }
+
     /// All objects of a key, uncached.
     fn find(&mut self, task: Task, key: StormKey, opening: &Opening) {
         let (namespace, pattern) = (opening.object_namespace.clone(), opening.pattern.clone());
         self.ask_api(task, ApiCall::Find { key, namespace, pattern });
+    }
+
+    /// The namespace of the Signals and objects of a storm's key, as far as the store, an opening or an owed receipt can tell.
+    fn namespace_of(&self, id: StormId) -> Option<Arc<str>> {
+        let opening = self.openings.get(id).or_else(|| self.store.any_of(id.key).map(|object| &object.opening));
+        let known = opening.map(|opening| opening.object_namespace.as_str().into());
+        known.or_else(|| self.receipts.namespace_of(id))
     }
 
     /// The object of a storm by name; `None` while neither the store nor an opening can tell.

@@ -1,10 +1,12 @@
-//! The work queue of storms: at most one run per storm, a bounded number of runs, a pause after each publish and failure.
+//! The work queue of storms: at most one run per storm, a bounded number of runs, a pause after each publish and failure. Namespaces
+//! take turns.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::effect::{Delay, Next};
+use super::fair::{FairQueue, Place};
 use crate::storm::StormId;
 
 /// Runs at once. A run waits on the API server most of its time, and each one holds a connection of its own there (HTTP/1.1).
@@ -15,10 +17,10 @@ const SLOW: Duration = Duration::from_hours(1);
 /// Which storms wait for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StormQueue {
-    /// Due now, in the order in which they became so.
-    ready: VecDeque<StormId>,
-    /// The same as a set; with those that are due once they may run.
-    wanted: BTreeSet<StormId>,
+    /// Due now.
+    ready: FairQueue<StormId>,
+    /// The same by storm; with those that are due once they may run.
+    wanted: BTreeMap<StormId, Place>,
     running: BTreeSet<StormId>,
     /// Published within the interval, or failed: a request meanwhile is deferred, not lost.
     paused: BTreeSet<StormId>,
@@ -46,9 +48,9 @@ impl Hash for StormQueue {
 
 impl StormQueue {
     /// A run as soon as the storm's pace allows.
-    pub fn request(&mut self, id: StormId) {
-        if self.wanted.insert(id) && self.may_run(id) {
-            self.ready.push_back(id);
+    pub fn request(&mut self, id: StormId, place: Place) {
+        if self.wanted.insert(id, place).is_none() && self.may_run(id) {
+            self.ready.push(place, id);
         }
     }
 
@@ -57,7 +59,7 @@ impl StormQueue {
         if self.running.len() >= CONCURRENCY {
             return None;
         }
-        let id = self.ready.pop_front()?;
+        let id = self.ready.pop()?;
         self.wanted.remove(&id);
         self.running.insert(id);
         Some(id)
@@ -69,7 +71,7 @@ impl StormQueue {
     }
 
     /// The run of a storm is over.
-    pub fn ended(&mut self, id: StormId, next: Next) -> Schedule {
+    pub fn ended(&mut self, id: StormId, place: Place, next: Next) -> Schedule {
         self.running.remove(&id);
         let (pause, look) = match next {
             Next::Failed => {
@@ -77,7 +79,7 @@ impl StormQueue {
                 *failures = failures.saturating_add(1);
                 let delay = Delay::Backoff { failures: *failures, at_most: Duration::MAX };
                 // The pause is the delay: what runs after it has waited long enough.
-                self.wanted.insert(id);
+                self.wanted.insert(id, place);
                 (Some(delay), None)
             }
             Next::Published(delay, interval) => {
@@ -98,7 +100,7 @@ impl StormQueue {
         }
         let look = match look {
             Some(Duration::ZERO) => {
-                self.wanted.insert(id);
+                self.wanted.insert(id, place);
                 None
             }
             Some(delay) => {
@@ -128,8 +130,8 @@ impl StormQueue {
     }
 
     fn make_ready(&mut self, id: StormId) {
-        if self.wanted.contains(&id) && self.may_run(id) {
-            self.ready.push_back(id);
+        if let Some(place) = self.wanted.get(&id).filter(|_| self.may_run(id)) {
+            self.ready.push(*place, id);
         }
     }
 }

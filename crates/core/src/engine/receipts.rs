@@ -6,11 +6,12 @@ mod writer;
 
 use std::sync::Arc;
 
+use super::fair::Place;
 pub use registry::{ReceiptKey, Receipts};
 
 use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
-use crate::storm::{ACKNOWLEDGED, Observation, Rejection, SignalRef, cut};
+use crate::storm::{ACKNOWLEDGED, Observation, Rejection, Severity, SignalRef, cut};
 
 /// Conditions may have messages of 32 KB; nobody reads that.
 pub const MAX_MESSAGE: usize = 1_024;
@@ -36,6 +37,8 @@ pub struct Receipt {
     pub version: Option<String>,
     /// What its condition `Accepted` says while it waits.
     pub pending: Option<String>,
+    /// Its severity: the more severe is told first.
+    pub severity: Severity,
 }
 
 /// How intake ended.
@@ -62,6 +65,11 @@ impl Verdict {
 }
 
 impl Receipt {
+    /// Where it stands in a queue.
+    pub(super) fn place(&self) -> Place {
+        Place::of(&self.signal.namespace, self.severity)
+    }
+
     /// Of a Signal that passed intake, `new` of whose reports told the ledger something new.
     pub(super) fn of(observation: &Observation, storm: Option<String>, new: usize) -> Self {
         let refused = &observation.refused;
@@ -75,6 +83,7 @@ impl Receipt {
             missing_labels: observation.missing_labels.clone(),
             version: observation.resource_version.clone(),
             pending: observation.pending_message.clone(),
+            severity: observation.severity,
         }
     }
 
@@ -91,6 +100,7 @@ impl Receipt {
             missing_labels: Vec::new(),
             version: None,
             pending: None,
+            severity: Severity::default(),
         }
     }
 

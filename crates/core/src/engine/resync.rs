@@ -22,16 +22,23 @@ pub enum ResyncReason {
     LedgerBehind,
     /// A storm is over in the cluster and open in the ledger.
     ClosedInCluster,
+    /// The Signal that opened a storm is not known, and its object cannot be named without it.
+    OpeningUnknown,
+    /// More Signals are held back than are kept in memory, and some of them may open a storm now.
+    HeldBackOverflow,
+}
+
+/// Why the Signals of one namespace are read again: those of a key are all in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RereadReason {
     /// A storm was dropped from the ledger: its Signals belong elsewhere.
     StormDropped,
     /// A RemediationRequest was deleted by hand: what came after its last publish is merged anew.
     RequestDeleted,
     /// A storm ended while receipts were owed that nobody can vouch for.
     ReceiptsDropped,
-    /// The Signal that opened a storm is not known, and its object cannot be named without it.
-    OpeningUnknown,
-    /// More Signals are held back than are kept in memory, and some of them may open a storm now.
-    HeldBackOverflow,
+    /// More storms were to be opened in it at once than are kept in memory.
+    OpeningsOverflow,
 }
 
 impl From<Doubt> for ResyncReason {
@@ -119,9 +126,19 @@ impl Resync {
         self.waiting.insert(id);
     }
 
-    /// Whether the ledger knows as much of a storm as it did, or as there is.
-    pub(super) fn behind(&self, id: StormId, snapshot: &Snapshot) -> Reread {
-        let (LedgerView::Open { metadata, .. }, true) = (&snapshot.view, self.listed) else { return Reread::Done };
+    /// The storms that wait for the end of a list.
+    pub(super) fn waiting(&self) -> Vec<StormId> {
+        self.waiting.iter().copied().collect()
+    }
+
+    /// This one does not wait any more.
+    pub(super) fn waits_no_longer(&mut self, id: StormId) {
+        self.waiting.remove(&id);
+    }
+
+    /// Whether the ledger knows as much of a storm as it did, or as there is; `listed`: all Signals of its key were read.
+    pub(super) fn behind(&self, id: StormId, snapshot: &Snapshot, listed: bool) -> Reread {
+        let (LedgerView::Open { metadata, .. }, true) = (&snapshot.view, listed) else { return Reread::Done };
         let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
         match self.seen.get(&id) {
             Some(seen) if alerts < seen.alerts => reread(seen.behind),
@@ -130,8 +147,8 @@ impl Resync {
     }
 
     /// Notes what the ledger knows of a storm that is not behind.
-    pub(super) fn note(&mut self, id: StormId, snapshot: &Snapshot) {
-        if let (LedgerView::Open { metadata, .. }, true) = (&snapshot.view, self.listed) {
+    pub(super) fn note(&mut self, id: StormId, snapshot: &Snapshot, listed: bool) {
+        if let (LedgerView::Open { metadata, .. }, true) = (&snapshot.view, listed) {
             let alerts = metadata.as_ref().map_or(0, |metadata| metadata.alert_count);
             self.seen.insert(id, Seen { alerts, behind: None });
         }

@@ -56,6 +56,11 @@ impl Store {
         self.by_key.get(&key).map(|epochs| epochs.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// Some object of a key.
+    pub fn any_of(&self, key: StormKey) -> Option<&Arc<Request>> {
+        self.by_key.get(&key)?.values().next()
+    }
+
     /// The object of this name among those of a key.
     pub fn named(&self, key: StormKey, name: &str) -> Option<&Arc<Request>> {
         self.by_key.get(&key)?.values().find(|object| object.name == name)

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use stormfold_core::disposition::Disposition;
-use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply};
+use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply, Reply, SignalsPage};
+use stormfold_core::engine::input::Arrival;
 use stormfold_core::storm::decide::CloseReason;
 
 use super::case::{Case, LedgerRule};
 use super::redis::{Epoch, Facts};
-use super::values::{epoch_named, epoch_of, facts, request, signal_of};
+use super::values::{epoch_named, epoch_of, facts, observed, request, signal_of, token};
+use super::watch::Observed;
 use super::world::{Object, Receipt, Sig, World};
 
 /// A call, as far as it goes here.
@@ -26,9 +28,9 @@ pub enum Api {
         ending: Option<CloseReason>,
     },
     WriteReceipt(Sig, Receipt),
+    /// One page, of one Signal: the first one, or of what is left.
+    ListSignals(Option<Vec<Observed>>),
 }
-
-pub type ApiResult = Result<ApiReply, ApiFault>;
 
 impl Api {
     pub fn of(call: &ApiCall) -> Self {
@@ -51,13 +53,14 @@ impl Api {
 
     /// Whether it leaves something: one that does not need not come late.
     pub fn writes(&self) -> bool {
-        !matches!(self, Self::Find | Self::Get(_))
+        !matches!(self, Self::Find | Self::Get(_) | Self::ListSignals(_))
     }
 }
 
 /// No answer in time.
-pub fn no_answer() -> ApiFault {
-    fault(ApiFaultKind::Other, Disposition::Transient)
+pub fn no_answer(api: &Api) -> Reply {
+    let fault = fault(ApiFaultKind::Other, Disposition::Transient);
+    if matches!(api, Api::ListSignals(_)) { Reply::Signals(Err(fault)) } else { Reply::Api(Err(fault)) }
 }
 
 fn fault(kind: ApiFaultKind, disposition: Disposition) -> ApiFault {
@@ -66,8 +69,25 @@ fn fault(kind: ApiFaultKind, disposition: Disposition) -> ApiFault {
 
 impl World {
     /// One atomic step of the API server.
-    pub fn exec_api(&mut self, api: &Api, case: &Case) -> ApiResult {
+    pub fn exec_api(&mut self, api: &Api, case: &Case) -> Reply {
+        if let Api::ListSignals(rest) = api {
+            return Reply::Signals(Ok(self.page(rest.clone(), case)));
+        }
+        Reply::Api(self.exec_call(api, case))
+    }
+
+    fn page(&self, rest: Option<Vec<Observed>>, case: &Case) -> SignalsPage {
+        let all = || self.signals.iter().map(|(signal, receipt)| (*signal, *receipt)).collect();
+        let mut rest = rest.unwrap_or_else(all);
+        let first = (!rest.is_empty()).then(|| rest.remove(0));
+        let observed = |(signal, receipt): Observed| observed(signal, case.signals[usize::from(signal)], receipt);
+        let arrivals = first.into_iter().map(|first| Arrival::Observed(0, Box::new(observed(first)))).collect();
+        SignalsPage { arrivals, next: token(&rest) }
+    }
+
+    fn exec_call(&mut self, api: &Api, case: &Case) -> Result<ApiReply, ApiFault> {
         match *api {
+            Api::ListSignals(_) => unreachable!("a page is another answer"),
             Api::Find => {
                 Ok(ApiReply::Found(self.objects.iter().map(|(epoch, object)| request(*epoch, *object)).collect()))
             }

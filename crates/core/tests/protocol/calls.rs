@@ -40,11 +40,11 @@ impl World {
         let reply = match fate {
             Fate::Late | Fate::LateOfTheDead => {
                 self.late.push(api.clone());
-                Err(no_answer())
+                no_answer(api)
             }
             Fate::ReplyLost => {
                 drop(self.exec_api(api, case));
-                Err(no_answer())
+                no_answer(api)
             }
             Fate::Answered | Fate::SentTwice => self.exec_api(api, case),
         };
@@ -52,7 +52,7 @@ impl World {
             self.left.crashes -= 1;
             return self.replace(r, Replica::default());
         }
-        self.answered(r, index, Reply::Api(reply), case);
+        self.answered(r, index, reply, case);
     }
 
     fn call_ledger(&mut self, r: usize, index: usize, mut call: LedgerRun, fate: Fate, case: &Case) {

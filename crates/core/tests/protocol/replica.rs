@@ -16,7 +16,7 @@ use super::engine::{Heard, Protocol};
 use super::ledger::Ledger;
 use super::op::{Op, Progress};
 use super::redis::{Epoch, Life};
-use super::values::{epoch_of, storm};
+use super::values::{epoch_of, rest_of, storm};
 use super::watch::Watch;
 use super::world::Object;
 
@@ -110,7 +110,7 @@ impl Turn {
             Task::Run(id) => Self::Run(epoch_of(id.epoch)),
             Task::Dirty => Self::Dirty,
             Task::Receipt(_) => Self::Receipts,
-            Task::Begin | Task::Holder(_) | Task::Hold | Task::Merge | Task::Open(_) => Self::Ingest,
+            Task::Begin | Task::Holder(_) | Task::Hold | Task::Merge | Task::Open(_) | Task::Reread(_) => Self::Ingest,
         }
     }
 }
@@ -163,6 +163,10 @@ impl Replica {
             Effect::Call(id, Call::Api(call)) => {
                 self.call(Running { task: id.task, state: State::Api(Api::of(call)) });
             }
+            Effect::Call(id, Call::Signals(list)) => {
+                let rest = list.after.as_deref().map(rest_of);
+                self.call(Running { task: id.task, state: State::Api(Api::ListSignals(rest)) });
+            }
             Effect::SetTimer(timer, delay) => self.set_timer(*timer, *delay, then),
             Effect::CancelTimer(timer) => {
                 self.timers.remove(timer);
@@ -170,7 +174,9 @@ impl Replica {
             Effect::ReadSignals { .. } => self.watch = Watch::to_list(),
             Effect::NextChunk => {
                 self.watch.wanted = true;
-                if !self.watch.to_list {
+                // What is being opened is part of the turn.
+                let at_it = self.calls.iter().any(|running| Turn::of(running.task) == Turn::Ingest);
+                if !self.watch.to_list && !at_it {
                     self.turn = self.turn.filter(|turn| *turn != Turn::Ingest);
                 }
             }
@@ -188,9 +194,11 @@ impl Replica {
     /// receipt, and the end of a burst.
     fn set_timer(&mut self, timer: Timer, delay: Delay, then: &mut VecDeque<Heard>) {
         match timer {
-            Timer::Begin | Timer::Receipt(_) | Timer::Burst | Timer::Patience => then.push_back(Heard::Timer(timer)),
+            Timer::Begin | Timer::Receipt(_) | Timer::Reread(_) | Timer::Burst | Timer::Patience => {
+                then.push_back(Heard::Timer(timer));
+            }
             Timer::HeldBack => panic!("nothing is held back"),
-            Timer::Storm(_) | Timer::Pause(_) | Timer::Merge => {
+            Timer::Storm(_) | Timer::Pause(_) | Timer::Merge | Timer::Open => {
                 if !matches!(delay, Delay::After(delay) if delay >= FAR) {
                     self.timers.insert(timer);
                 }
@@ -271,10 +279,15 @@ impl Replica {
         self.calls.iter().any(|running| running.task == Task::Begin)
     }
 
+    /// Whether what failed of ingest waits for a back-off.
+    fn retries_ingest(&self) -> bool {
+        self.timers.contains(&Timer::Merge) || self.timers.contains(&Timer::Open)
+    }
+
     /// Whether it can go on with what it is at.
     fn is_at(&self, turn: Turn) -> bool {
         let of_turn = |running: &Running| Turn::of(running.task) == turn && self.can_go_on(running);
-        let ingest = turn == Turn::Ingest && (self.watch.to_list || self.timers.contains(&Timer::Merge));
+        let ingest = turn == Turn::Ingest && (self.watch.to_list || self.retries_ingest());
         ingest || turn != Turn::Receipts && self.calls.iter().any(of_turn)
     }
 }

@@ -148,7 +148,7 @@ impl World {
             may(left.late_effects > 0 && writes && left.crashes > 0, Step::Call(r, index, Fate::LateOfTheDead));
         }
         for (index, timer) in (0..).zip(&replica.timers) {
-            let ingest = turn == Some(Turn::Ingest) && *timer == Timer::Merge;
+            let ingest = turn == Some(Turn::Ingest) && matches!(timer, Timer::Merge | Timer::Open);
             may(turn.is_none() || ingest, Step::Timer(r, index));
         }
         may(replica.watch.to_list && turn.is_none_or(|turn| turn == Turn::Ingest), Step::List(r));

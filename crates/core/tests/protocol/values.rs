@@ -17,6 +17,7 @@ use stormfold_core::storm::{
 
 use super::case::Said;
 use super::redis::{Epoch, Facts, number};
+use super::watch::Observed;
 use super::world::{Object, Receipt, Sig};
 
 const START: i64 = 1_800_000_000;
@@ -101,6 +102,28 @@ pub fn observed(signal: Sig, said: Said, receipt: Option<Receipt>) -> Observatio
         receipt: receipt.flatten().map(name),
         ..VALUES.template.clone()
     }
+}
+
+/// Where a page of Signals ended, as the API server says it: what is left of the list, as of the moment of its first page.
+pub fn token(rest: &[Observed]) -> Option<String> {
+    let receipt = |receipt: &Option<Receipt>| match receipt {
+        None => "owed".to_owned(),
+        Some(None) => "none".to_owned(),
+        Some(Some(epoch)) => epoch.to_string(),
+    };
+    let text: Vec<String> = rest.iter().map(|(signal, told)| format!("{signal}={}", receipt(told))).collect();
+    (!text.is_empty()).then(|| text.join(","))
+}
+
+/// What a token says.
+pub fn rest_of(token: &str) -> Vec<Observed> {
+    let receipt = |text: &str| match text {
+        "owed" => None,
+        "none" => Some(None),
+        epoch => Some(Some(epoch.parse().unwrap())),
+    };
+    let item = |text: &str| text.split_once('=').map(|(signal, told)| (signal.parse().unwrap(), receipt(told)));
+    token.split(',').map(|text| item(text).unwrap()).collect()
 }
 
 pub fn metadata(Facts { alerts, firing }: Facts) -> StormMetadata {

@@ -3,6 +3,7 @@
 use super::super::call::Task;
 use super::super::effect::{Delay, Effect, Fact, GateId, Part, Timer};
 use super::super::resync::ResyncReason;
+use super::reread::Rereads;
 use super::{Ingest, IngestPhase, LONGEST_WAIT};
 use crate::engine::Engine;
 use crate::ledger::{Begun, Durability, LedgerCall, LedgerError, LedgerReply};
@@ -18,8 +19,15 @@ impl Engine {
         self.ingest.look_runs = look_runs;
         self.ingest.phase = IngestPhase::Begin;
         self.ingest.reason = Some(reason);
-        let of_ingest = |task: &Task| {
-            matches!(task, Task::Holder(_) | Task::Hold | Task::Merge | Task::Open(_) | Task::Dirty | Task::Begin)
+        let of_ingest = |task: &Task| match task {
+            Task::Begin
+            | Task::Dirty
+            | Task::Holder(_)
+            | Task::Hold
+            | Task::Merge
+            | Task::Open(_)
+            | Task::Reread(_) => true,
+            Task::Run(_) | Task::Receipt(_) => false,
         };
         self.calls.retain(|task, _| !of_ingest(task));
         self.merges_are_over(of_ingest);
@@ -31,6 +39,7 @@ impl Engine {
         if self.ingest.phase == IngestPhase::Begin && !self.calls.contains_key(&Task::Begin) {
             // Whoever asked by now asked for the list that begins. Who asks once the ledger is asked has found something newer.
             self.resync.begins_now();
+            self.ingest.rereads = Rereads::default();
             self.ask_ledger(Task::Begin, LedgerCall::Begin);
         }
     }
@@ -52,6 +61,7 @@ impl Engine {
             }
         }
         self.ingest.phase = IngestPhase::Read;
+        self.digests = Some(key);
         self.ingest.incomplete = self.settings.parts().collect();
         if let Some(reason) = self.ingest.reason.take() {
             self.fact(Fact::ListBegins(reason));
@@ -90,13 +100,17 @@ impl Engine {
         // Runs that waited for the list. A ledger that fell back may hold storms open that are over.
         let all = std::mem::take(&mut self.resync.suspect) && self.settings.rules.keep(Rule::ClosedAreLookedAt);
         let storms = if all { self.store.all() } else { self.store.open() };
-        storms.into_iter().chain(waited).for_each(|id| self.queue.request(id));
+        storms.into_iter().chain(waited).for_each(|id| self.request(id));
         self.ask_ledger(Task::Dirty, LedgerCall::Dirty);
     }
 
     pub(in crate::engine) fn dirty_heard(&mut self, reply: Result<LedgerReply, LedgerError>) {
         match reply {
-            Ok(LedgerReply::Dirty(dirty)) => dirty.into_iter().for_each(|id| self.queue.request(id)),
+            Ok(LedgerReply::Dirty(dirty)) => {
+                for id in dirty {
+                    self.request(id);
+                }
+            }
             Ok(_) => {}
             // The merges that made them dirty have asked for their runs, too.
             Err(error) => {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::effect::{Effect, Fact};
 use super::super::input::Arrival;
 use super::super::receipts::Receipt;
-use super::{IngestPhase, Work};
+use super::super::resync::ResyncReason;
+use super::{Awaiter, IngestPhase, Work};
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, Rejection, SignalRef};
@@ -46,10 +47,18 @@ impl Engine {
                 Some(Work::ListEnds(part)) => self.list_ends(part),
                 Some(Work::ListIsMerged) => {
                     if self.ingest.incomplete.is_empty() {
-                        self.list_is_complete();
+                        self.await_openings(Awaiter::List);
                     }
                 }
-                None => return self.is_idle(),
+                Some(Work::KeyIsMerged(key)) => self.key_has_returned(key),
+                Some(Work::PageIsMerged(reader, next)) => self.page_is_merged(reader, next),
+                Some(Work::RereadIsMerged(namespace)) => self.await_openings(Awaiter::Reread(namespace)),
+                None => {
+                    self.open_keys();
+                    if self.ingest.work.is_empty() {
+                        return self.is_idle();
+                    }
+                }
             }
         }
     }
@@ -61,28 +70,39 @@ impl Engine {
         self.ingest.work.push_front(Work::Merge(part, waited));
     }
 
+    /// Why all Signals are to be read again now. A list that is being read is what was asked for; begun again and again, it would never
+    /// end.
+    pub(super) fn list_is_due(&self) -> Option<ResyncReason> {
+        let ingest = &self.ingest;
+        let is_listing =
+            !ingest.incomplete.is_empty() || ingest.awaiting.iter().any(|(awaiter, _)| *awaiter == Awaiter::List);
+        self.resync.wanted().filter(|_| !is_listing && self.settings.rules.keep(Rule::ResyncAfterLoss))
+    }
+
     /// Between two chunks: the moment for what asks for a list, and for what is held back.
     fn is_idle(&mut self) {
-        // A list that is being read is what was asked for; begun again and again, it would never end.
-        if let Some(reason) = self.resync.wanted()
-            && self.ingest.incomplete.is_empty()
-            && self.settings.rules.keep(Rule::ResyncAfterLoss)
-        {
-            return self.begin(reason);
+        if let Some(reason) = self.list_is_due() {
+            // What is being opened comes to its end first, and nothing else begins: a call that is let go may still have its effect, which
+            // nobody would know of.
+            if !self.ingest.pool.is_busy() {
+                self.begin(reason);
+            }
+            return;
         }
+        self.start_rereads();
         if std::mem::take(&mut self.ingest.look_due) {
             self.look_at_held_back();
             if self.ingest.merging.is_some() {
                 return;
             }
         }
-        if !self.ingest.asked {
+        if !self.ingest.asked && self.ingest.pool.has_room() {
             self.ingest.asked = true;
             self.effect(Effect::NextChunk);
         }
     }
 
-    fn reject(&mut self, signal: SignalRef, rejection: Rejection) {
+    pub(super) fn reject(&mut self, signal: SignalRef, rejection: Rejection) {
         self.fact(Fact::Rejected(signal.clone(), rejection.clone()));
         self.receipts.write_now(Receipt::of_rejected(signal, rejection));
     }

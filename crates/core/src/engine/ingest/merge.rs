@@ -1,6 +1,6 @@
 //! Observations into the ledger, by key. What is done leaves the pending list; what fails stays in it and is merged again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -39,8 +39,6 @@ pub(super) enum MergePhase {
     Hold(Vec<Observation>),
     /// The ledger merges these.
     Merge(Arc<Vec<Batch>>),
-    /// Keys without an open storm: those that are under way, and those that wait for their turn.
-    Open(BTreeMap<StormKey, OpeningKey>, VecDeque<OpeningKey>),
     /// A back-off.
     Wait,
 }
@@ -48,10 +46,6 @@ pub(super) enum MergePhase {
 impl Merging {
     pub(super) fn merges(&self, key: StormKey) -> bool {
         matches!(&self.phase, MergePhase::Merge(batches) if batches.iter().any(|(of, _)| *of == key))
-    }
-
-    pub(super) fn opens_and_merges(&self, key: StormKey) -> bool {
-        matches!(&self.phase, MergePhase::Open(opening, _) if opening.get(&key).is_some_and(OpeningKey::merges))
     }
 }
 
@@ -69,8 +63,7 @@ impl Engine {
     pub(super) fn merge(&mut self, mut merging: Merging) {
         merging.phase = MergePhase::Step;
         if merging.pending.is_empty() {
-            self.effect(Effect::Gate(GateId::Merge, None));
-            return;
+            return self.merge_works();
         }
         for observation in &mut merging.pending {
             self.join_former_storm(observation);
@@ -104,10 +97,19 @@ impl Engine {
     /// Merges what is pending into open storms. While a list is read, what closed storms may hold waits for its end: a repeat can
     /// be listed before the Signal whose receipt says that a closed storm holds it.
     pub(super) fn join(&mut self, mut merging: Merging) {
-        if self.is_listing(merging.part) && self.settings.rules.keep(Rule::JoinAfterList) {
+        if self.anything_is_listed(merging.part) && self.settings.rules.keep(Rule::JoinAfterList) {
             let closed = self.keys_with_closed_storms(&merging.pending);
-            let waits = merging.pending.extract_if(.., |observation| closed.contains(&observation.key)).collect();
+            let waits = |o: &mut Observation| closed.contains(&o.key) && self.is_being_listed(merging.part, o);
+            let waits = merging.pending.extract_if(.., waits).collect();
             self.wait_for_list(merging.part, waits);
+        }
+        // What is being opened takes the rest of its key in when it is open.
+        if !self.ingest.pool.is_empty() {
+            let opens = |observation: &mut Observation| self.ingest.pool.has(observation.key);
+            let waits: Vec<_> = merging.pending.extract_if(.., opens).collect();
+            for observation in waits {
+                self.ingest.pool.add_more(observation);
+            }
         }
         if merging.pending.is_empty() {
             return self.merge(merging);
@@ -136,7 +138,6 @@ impl Engine {
                 return self.merge_failed(merging, &error);
             }
         };
-        let mut to_open = VecDeque::new();
         for ((key, observations), merge) in batches.into_iter().zip(merges) {
             match merge {
                 Merge::Joined { .. } => self.joined(key, &observations, merge),
@@ -144,30 +145,39 @@ impl Engine {
                 Merge::NotOpen { .. } if observations.iter().any(is_under_former_grouping) => {
                     merging.pending.extend(observations.into_iter().map(as_grouped_now));
                 }
-                Merge::NotOpen { .. } if self.is_listing(merging.part) && !self.store.has_open(key) => {
+                Merge::NotOpen { .. }
+                    if !self.store.has_open(key)
+                        && observations.iter().any(|o| self.is_being_listed(merging.part, o)) =>
+                {
                     self.wait_for_list(merging.part, observations);
                 }
-                Merge::NotOpen { opens, last } => to_open.push_back(OpeningKey::new(key, observations, opens, last)),
+                Merge::NotOpen { opens, last } => {
+                    self.open_in_turn(OpeningKey::new(merging.part, key, observations, opens, last));
+                }
                 Merge::Full { epoch, why } => self.full(&mut merging, StormId { key, epoch }, observations, why),
             }
         }
-        merging.phase = MergePhase::Open(BTreeMap::new(), to_open);
-        self.ingest.merging = Some(merging);
         self.open_keys();
+        self.merge_goes_on(merging);
     }
 
     /// What has joined its storm is published: that is what makes room for the rest.
-    pub(super) fn full(&mut self, merging: &mut Merging, id: StormId, observations: Vec<Observation>, why: String) {
-        for observation in &observations {
-            self.openings.offer(id, &observation.opening);
-        }
-        self.queue.request(id);
+    fn full(&mut self, merging: &mut Merging, id: StormId, observations: Vec<Observation>, why: String) {
+        self.publish_what_joined(id, &observations);
         merging.failed = Some(LedgerError::Full(why).into());
         merging.pending.extend(observations);
     }
 
+    /// Some of these have joined their storm: the ledger is full, and what is published makes room.
+    pub(super) fn publish_what_joined(&mut self, id: StormId, observations: &[Observation]) {
+        for observation in observations {
+            self.openings.offer(id, &observation.opening);
+        }
+        self.request(id);
+    }
+
     /// All calls of a merge are answered: what is left is merged again, at once or after a back-off.
-    pub(super) fn merge_goes_on(&mut self, mut merging: Merging) {
+    fn merge_goes_on(&mut self, mut merging: Merging) {
         match merging.failed.take() {
             None => self.merge(merging),
             Some(error) => self.merge_failed(merging, &error),
@@ -187,15 +197,6 @@ impl Engine {
         merging.phase = MergePhase::Wait;
         self.ingest.merging = Some(merging);
         self.timer(Timer::Merge, delay);
-    }
-
-    pub(super) fn is_listing(&self, part: usize) -> bool {
-        self.ingest.incomplete.contains(&part)
-    }
-
-    fn wait_for_list(&mut self, part: usize, observations: Vec<Observation>) {
-        let waiting = self.ingest.waiting.entry(part).or_default();
-        waiting.extend(observations.into_iter().map(|observation| (observation.signal.clone(), observation)));
     }
 
     /// The merges under way whose Signals, of this key, are not owed their receipts yet.

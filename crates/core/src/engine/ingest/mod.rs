@@ -8,6 +8,8 @@ mod holders;
 mod merge;
 mod open;
 mod outcome;
+mod pool;
+mod reread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::ledger::LedgerError;
 use crate::storm::{Observation, SignalRef, StormKey};
 use held_back::HeldBackSignals;
 use merge::Merging;
+use pool::OpeningPool;
+use reread::Rereads;
 
 /// The longest that a chunk waits before it is tried again. The API server and the ledger serve nobody else of ours meanwhile, so
 /// one try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
@@ -45,6 +49,12 @@ pub(super) struct Ingest {
     incomplete: BTreeSet<usize>,
     /// Observations that wait for the end of the list of their part. All Signals of a key are of one part.
     waiting: BTreeMap<usize, BySignal>,
+    /// Namespaces whose Signals are read again.
+    rereads: Rereads,
+    /// Keys whose storms are to be opened.
+    pool: OpeningPool,
+    /// What goes on when these keys are merged.
+    awaiting: Vec<(Awaiter, BTreeSet<StormKey>)>,
     held_back: HeldBackSignals,
     /// A timer runs for the next look at what is held back.
     look_runs: bool,
@@ -71,6 +81,21 @@ enum Work {
     ListEnds(usize),
     /// What waited for the end of a list is merged.
     ListIsMerged,
+    /// What was on a page of a namespace is merged. Where the next one begins.
+    PageIsMerged(u8, Option<String>),
+    /// What waited for the end of the reading of this namespace is merged.
+    RereadIsMerged(Arc<str>),
+    /// What came back of this key from the pool is merged.
+    KeyIsMerged(StormKey),
+}
+
+/// What goes on when the storms are open that were to be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Awaiter {
+    /// All Signals are read.
+    List,
+    /// Those of this namespace are.
+    Reread(Arc<str>),
 }
 
 /// Why Signals could not be merged. They are kept, and merged again.
@@ -114,6 +139,6 @@ impl Ingest {
 
     /// Whether the storm that a key has no open one of is being opened, and merged into.
     fn opens_and_merges(&self, key: StormKey) -> bool {
-        self.merging.as_ref().is_some_and(|merging| merging.opens_and_merges(key))
+        self.pool.merges(key)
     }
 }

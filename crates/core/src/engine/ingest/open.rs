@@ -6,20 +6,17 @@ use super::super::call::{ApiReply, Reply, Task};
 use super::super::lineage::{Choice, choose, open_epoch, why_held_back};
 use super::IngestError;
 use super::holders::Holder;
-use super::merge::{MergePhase, Merging, dedup_window};
+use super::merge::dedup_window;
 use crate::engine::Engine;
 use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge};
 use crate::rules::Rule;
 use crate::storm::holding::HeldBack;
 use crate::storm::{Epoch, Observation, Opening, StormId, StormKey};
 
-/// Storms opened at once. Each asks the API server for a consistent list, and of those it answers one round in 100 ms: one after
-/// the other, 200 alert names would take 20 s. Each holds a connection of its own (HTTP/1.1).
-const OPENINGS: usize = 16;
-
 /// A key whose storm is being opened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OpeningKey {
+    part: usize,
     batch: Arc<Vec<Batch>>,
     key: StormKey,
     /// For each observation whether it opens a storm.
@@ -47,7 +44,7 @@ enum Step {
 }
 
 /// What became of a key.
-enum OpeningOutcome {
+pub(super) enum OpeningOutcome {
     /// A call is under way.
     Waits(OpeningKey),
     /// All of it is done.
@@ -57,93 +54,89 @@ enum OpeningOutcome {
     /// It goes through the merge again: what a receipt names has changed since it was looked at.
     Again(Vec<Observation>),
     /// It failed.
-    Failed(IngestError, Vec<Observation>),
+    Failed(IngestError, OpeningKey),
     /// The ledger is full.
-    Full(StormId, Vec<Observation>, String),
+    Full(StormId, OpeningKey, String),
 }
 
 impl OpeningKey {
-    pub(super) fn new(key: StormKey, observations: Vec<Observation>, opens: Vec<bool>, last: Option<Epoch>) -> Self {
-        Self { batch: Arc::new(vec![(key, observations)]), key, opens, last, step: Step::Turn }
+    pub(super) fn new(
+        part: usize,
+        key: StormKey,
+        observations: Vec<Observation>,
+        opens: Vec<bool>,
+        last: Option<Epoch>,
+    ) -> Self {
+        Self { part, batch: Arc::new(vec![(key, observations)]), key, opens, last, step: Step::Turn }
+    }
+
+    pub(super) fn part(&self) -> usize {
+        self.part
+    }
+
+    pub(super) fn key(&self) -> StormKey {
+        self.key
+    }
+
+    /// The namespace of all Signals of the key.
+    pub(super) fn namespace(&self) -> Arc<str> {
+        self.observations().first().map_or("", |first| first.opening.object_namespace.as_str()).into()
     }
 
     pub(super) fn merges(&self) -> bool {
         self.step == Step::Merge
     }
 
-    fn observations(&self) -> &[Observation] {
+    /// Whether a storm opens with it, if one may.
+    pub(super) fn may_open(&self) -> bool {
+        self.opens.contains(&true)
+    }
+
+    pub(super) fn observations(&self) -> &[Observation] {
         self.batch.first().map_or(&[], |(_, observations)| observations)
     }
 
-    fn into_observations(self) -> Vec<Observation> {
+    pub(super) fn into_observations(self) -> Vec<Observation> {
         Arc::unwrap_or_clone(self.batch).into_iter().flat_map(|(_, observations)| observations).collect()
     }
 }
 
 impl Engine {
-    /// Begins as many openings as may be under way at once.
-    pub(super) fn open_keys(&mut self) {
-        loop {
-            let Some(merging) = &mut self.ingest.merging else { return };
-            let MergePhase::Open(under_way, queue) = &mut merging.phase else { return };
-            if under_way.len() >= OPENINGS {
-                return;
+    /// A key without an open storm: what needs no call is done at once and takes no place, the rest is opened in its turn.
+    pub(super) fn open_in_turn(&mut self, opening: OpeningKey) {
+        let held_back = match self.opens_with(&opening) {
+            Some(first) => self.held_back_by_store(&opening, &first),
+            None if opening.observations().iter().flat_map(|o| &o.reports).all(|report| report.firing) => {
+                return self.all_known(opening);
             }
-            let Some(opening) = queue.pop_front() else {
-                if under_way.is_empty()
-                    && let Some(merging) = self.ingest.merging.take()
-                {
-                    self.merge_goes_on(merging);
-                }
-                return;
-            };
-            let key = opening.key;
-            let outcome = self.open(opening);
-            self.opening_came_to(key, outcome);
-        }
-    }
-
-    /// The opening of a key has an answer.
-    pub(in crate::engine) fn open_heard(&mut self, key: StormKey, reply: Reply) {
-        let Some(Merging { phase: MergePhase::Open(under_way, _), .. }) = &mut self.ingest.merging else { return };
-        let Some(opening) = under_way.remove(&key) else { return };
-        let outcome = self.open_answered(opening, reply);
-        self.opening_came_to(key, outcome);
-        self.open_keys();
-    }
-
-    fn opening_came_to(&mut self, key: StormKey, outcome: OpeningOutcome) {
-        let Some(mut merging) = self.ingest.merging.take() else { return };
-        match outcome {
-            OpeningOutcome::Waits(opening) => {
-                if let MergePhase::Open(under_way, _) = &mut merging.phase {
-                    under_way.insert(key, opening);
-                }
-            }
-            OpeningOutcome::Done => {}
-            OpeningOutcome::HeldBack(why, observations) => self.hold_back(merging.part, key, why, observations),
-            OpeningOutcome::Again(observations) => merging.pending.extend(observations),
-            OpeningOutcome::Failed(error, observations) => {
-                merging.failed = Some(error);
-                merging.pending.extend(observations);
-            }
-            OpeningOutcome::Full(id, observations, why) => self.full(&mut merging, id, observations, why),
-        }
-        self.ingest.merging = Some(merging);
-    }
-
-    fn open(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
-        let candidates = opening.observations().iter().zip(&opening.opens).filter(|(_, opens)| **opens);
-        let Some(first) = self.opening_signal(candidates.map(|(observation, _)| observation)) else {
-            return self.nothing_opens(opening);
+            None => None,
         };
-        let first = first.opening.clone();
+        match held_back {
+            Some(why) => self.hold_back(opening.part, opening.key, why, opening.into_observations()),
+            None => self.ingest.pool.add(opening),
+        }
+    }
+
+    /// What a storm takes that this key opens, if it opens one.
+    fn opens_with(&self, opening: &OpeningKey) -> Option<Arc<Opening>> {
+        let candidates = opening.observations().iter().zip(&opening.opens).filter(|(_, opens)| **opens);
+        self.opening_signal(candidates.map(|(observation, _)| observation)).map(|first| first.opening.clone())
+    }
+
+    /// What holds back by the store is looked at again each second: no call for each Signal that waits.
+    fn held_back_by_store(&self, opening: &OpeningKey, first: &Opening) -> Option<HeldBack> {
         let objects = self.store.of_key(opening.key);
-        if open_epoch(&objects, opening.last).is_none() && self.settings.rules.keep(Rule::OpenAfterLook) {
-            // What holds back by the store is looked at again each second: no call for each Signal that waits.
-            if let Some(why) = why_held_back(&objects, self.policies.named(&first.policy), self.now) {
-                return OpeningOutcome::HeldBack(why, opening.into_observations());
-            }
+        let none_open = open_epoch(&objects, opening.last).is_none() && self.settings.rules.keep(Rule::OpenAfterLook);
+        none_open.then(|| why_held_back(&objects, self.policies.named(&first.policy), self.now)).flatten()
+    }
+
+    pub(super) fn open(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
+        let Some(first) = self.opens_with(&opening) else { return self.nothing_opens(opening) };
+        if let Some(why) = self.held_back_by_store(&opening, &first) {
+            return OpeningOutcome::HeldBack(why, opening.into_observations());
+        }
+        let known = open_epoch(&self.store.of_key(opening.key), opening.last).is_some();
+        if !known && self.settings.rules.keep(Rule::OpenAfterLook) {
             // The store may lag: nothing is opened on its word alone (case C10).
             self.find(Task::Open(opening.key), opening.key, &first);
             opening.step = Step::Find(first);
@@ -177,7 +170,7 @@ impl Engine {
         OpeningOutcome::Waits(opening)
     }
 
-    fn open_answered(&mut self, mut opening: OpeningKey, reply: Reply) -> OpeningOutcome {
+    pub(super) fn open_answered(&mut self, mut opening: OpeningKey, reply: Reply) -> OpeningOutcome {
         let step = std::mem::replace(&mut opening.step, Step::Turn);
         let reply = match reply {
             Reply::Api(Ok(ApiReply::Found(objects))) => {
@@ -186,12 +179,12 @@ impl Engine {
                 }
                 return match step {
                     Step::Find(first) => self.choose_epoch(opening, first),
-                    _ => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
+                    _ => OpeningOutcome::Failed(IngestError::Unexpected, opening),
                 };
             }
-            Reply::Api(Err(fault)) => return OpeningOutcome::Failed(fault.into(), opening.into_observations()),
-            Reply::Ledger(Err(error)) => return OpeningOutcome::Failed(error.into(), opening.into_observations()),
-            Reply::Api(Ok(_)) => return OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            Reply::Api(Err(fault)) => return OpeningOutcome::Failed(fault.into(), opening),
+            Reply::Ledger(Err(error)) => return OpeningOutcome::Failed(error.into(), opening),
+            Reply::Api(Ok(_)) | Reply::Signals(_) => return OpeningOutcome::Failed(IngestError::Unexpected, opening),
             Reply::Ledger(Ok(reply)) => reply,
         };
         match (step, reply) {
@@ -208,12 +201,15 @@ impl Engine {
             // Closed in the ledger a moment ago.
             (Step::Open(first, epoch, there), LedgerReply::Opened(None)) => match epoch.checked_add(1) {
                 Some(next) => self.open_in_ledger(opening, first, next, there),
-                None => OpeningOutcome::Failed(IngestError::NoEpoch, opening.into_observations()),
+                None => OpeningOutcome::Failed(IngestError::NoEpoch, opening),
             },
             (Step::Mark(first, open), _) => self.opened(opening, &first, open),
             (Step::Merge, LedgerReply::Merged(mut merges)) => self.opening_merged(opening, merges.pop()),
-            (Step::Note, _) => self.all_known(opening),
-            _ => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            (Step::Note, _) => {
+                self.all_known(opening);
+                OpeningOutcome::Done
+            }
+            _ => OpeningOutcome::Failed(IngestError::Unexpected, opening),
         }
     }
 
@@ -245,9 +241,9 @@ impl Engine {
             }
             Some(Merge::Full { epoch, why }) => {
                 let id = StormId { key: opening.key, epoch };
-                OpeningOutcome::Full(id, opening.into_observations(), why)
+                OpeningOutcome::Full(id, opening, why)
             }
-            None => OpeningOutcome::Failed(IngestError::Unexpected, opening.into_observations()),
+            None => OpeningOutcome::Failed(IngestError::Unexpected, opening),
         }
     }
 
@@ -261,13 +257,12 @@ impl Engine {
         OpeningOutcome::Waits(opening)
     }
 
-    fn all_known(&mut self, opening: OpeningKey) -> OpeningOutcome {
+    fn all_known(&mut self, opening: OpeningKey) {
         let last = opening.last;
         for observation in opening.into_observations() {
             let holds = observation.reports.iter().any(|report| report.firing);
             self.known(&observation, last.filter(|_| holds));
         }
-        OpeningOutcome::Done
     }
 
     /// The Signal that opens a storm: the earliest one, whatever the order of delivery, of those whose policy opens storms at all.

@@ -34,7 +34,7 @@ impl Engine {
             self.receipts.claim(id);
             self.receipts.release(id);
         }
-        self.queue.request(id);
+        self.request(id);
     }
 
     /// Nothing of this Signal joins a storm. `last`: of the storms that hold it, the last.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply, NewRequest, ObjectName, Reply, StatusApply, Task};
 use super::super::effect::{Fact, Next};
 use super::super::lineage::previous;
-use super::super::resync::ResyncReason;
+use super::super::resync::{RereadReason, ResyncReason};
 use super::run::{Turn, Turned};
 use super::{Applying, PublishError, Run, RunPhase, SHORTLY, What, Written};
 use crate::engine::Engine;
@@ -61,8 +61,9 @@ impl Engine {
                 // An error may have come after the effect, and the next run would find nothing left to forget.
                 if !matches!(reply, Ok(LedgerReply::Forgotten(false))) {
                     // What came after the last publish was shown to nobody: its Signals, which have no receipt, are read again.
+                    let namespace = self.namespace_of(id);
                     self.receipts.abandon(id);
-                    self.resync.ask(ResyncReason::RequestDeleted);
+                    self.reread(namespace, RereadReason::RequestDeleted);
                 }
                 reply?;
                 self.tell(id, Fact::Forgotten);
@@ -70,12 +71,13 @@ impl Engine {
                 Ok(self.settled(id, run))
             }
             (RunPhase::Drop, Reply::Ledger(reply)) => {
+                let namespace = self.namespace_of(id);
                 self.receipts.abandon(id);
                 if let Some(older) = self.store.older_open(id).map(|object| object.id) {
-                    self.queue.request(older);
+                    self.request(older);
                 }
                 // Also after an error, which may have come after the effect.
-                self.resync.ask(ResyncReason::StormDropped);
+                self.reread(namespace, RereadReason::StormDropped);
                 reply?;
                 Ok(Turn::Again(run))
             }
@@ -83,7 +85,7 @@ impl Engine {
                 let reply = reply?;
                 self.ledger_did(id, run, phase, &reply)
             }
-            (_, Reply::Api(_)) => Err(PublishError::Unexpected),
+            (_, Reply::Api(_) | Reply::Signals(_)) => Err(PublishError::Unexpected),
         }
     }
 
@@ -171,7 +173,7 @@ impl Engine {
             }
             // Another storm of this key is open in the ledger: whichever is younger will see that it is superseded.
             Some(epoch) => {
-                self.queue.request(StormId { key: id.key, epoch });
+                self.request(StormId { key: id.key, epoch });
                 Ok(Turn::End(run, Next::After(SHORTLY)))
             }
             None => Ok(Turn::Again(run)),
@@ -253,7 +255,7 @@ impl Engine {
             let Some(run) = self.runs.remove(&id) else { continue };
             let RunPhase::AwaitMerges(_, reason, decided) = run.phase.clone() else { continue };
             let (retried, (facts, object)) = (run.retried, *decided);
-            let same = self.resync.is_listed() && self.store.get(id) == Some(&object);
+            let same = self.is_listed(id) && self.store.get(id) == Some(&object);
             let turned = if same { self.write_closed(id, run, reason, facts) } else { Ok(Turn::Again(run)) };
             self.turn(id, retried, turned);
         }
@@ -284,8 +286,9 @@ impl Engine {
 
     /// Nobody can say any more whether the storm had what these receipts are about. The ledger can: their Signals are read again.
     fn drop_receipts(&mut self, id: StormId) {
+        let namespace = self.namespace_of(id);
         if self.receipts.abandon(id) {
-            self.resync.ask(ResyncReason::ReceiptsDropped);
+            self.reread(namespace, RereadReason::ReceiptsDropped);
         }
     }
 

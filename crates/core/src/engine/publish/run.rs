@@ -87,7 +87,7 @@ impl Engine {
             (RunPhase::Older(older), Reply::Ledger(reply)) => match reply? {
                 LedgerReply::Snapshot(Snapshot { view: LedgerView::Closed { .. }, .. }) => {
                     // Its end is not written yet, and comes first.
-                    self.queue.request(older);
+                    self.request(older);
                     Ok(Turn::End(run, Next::After(SHORTLY)))
                 }
                 LedgerReply::Snapshot(_) => self.decide(id, run, true),
@@ -143,21 +143,22 @@ impl Engine {
         let Some(snapshot) = run.snapshot.clone() else { return Err(PublishError::Unexpected) };
         let policy = self.policy(id);
         let projection = projection(self.store.get(id).map(AsRef::as_ref), superseded);
-        let behind = self.resync.behind(id, &snapshot);
+        let listed = self.is_listed(id);
+        let behind = self.resync.behind(id, &snapshot, listed);
         let decision = decide(&Situation {
             ledger: &snapshot.view,
             projection: &projection,
             policy: &policy,
             epoch: id.epoch,
             now: self.now,
-            listed: self.resync.is_listed(),
+            listed,
             behind,
             over: self.resync.over(id),
             wrote: run.wrote,
             rules: &self.settings.rules,
         });
         if behind == Reread::Done {
-            self.resync.note(id, &snapshot);
+            self.resync.note(id, &snapshot, listed);
         }
         self.carry_out(id, run, decision, &snapshot)
     }
@@ -198,7 +199,7 @@ impl Engine {
     }
 
     fn leave(&mut self, id: StormId, next: Next) {
-        let schedule = self.queue.ended(id, next);
+        let schedule = self.queue.ended(id, self.place_of(id), next);
         if let Some(delay) = schedule.pause {
             self.timer(Timer::Pause(id), delay);
         }

@@ -1,8 +1,9 @@
 //! Which receipts are owed, by storm, and how far each is.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::fair::FairQueue;
 use super::{Receipt, Verdict};
 use crate::storm::{SignalRef, StormId};
 
@@ -17,9 +18,9 @@ pub struct Receipts {
     /// The Signals of all of them: one that is delivered again before its receipt is written is owed one receipt.
     signals: BTreeSet<(Arc<SignalRef>, StormId)>,
     /// To be written first: rejections, and what the end of a storm waits for.
-    urgent: VecDeque<ReceiptTask>,
+    urgent: FairQueue<ReceiptTask>,
     /// To be written when the burst is over.
-    ready: VecDeque<ReceiptTask>,
+    ready: FairQueue<ReceiptTask>,
     /// Refused, until their back-off is over.
     pub(super) retrying: BTreeMap<ReceiptKey, ReceiptTask>,
     /// By writer: enough to use the API server's idle time, few enough to leave it to the Signals.
@@ -75,16 +76,17 @@ impl Receipts {
         let Some(owed) = self.storms.get_mut(&id) else { return };
         let claimed = std::mem::take(&mut owed.claimed);
         owed.released += claimed.len();
-        self.ready.extend(claimed.into_iter().map(|receipt| ReceiptTask { receipt, storm: Some(id), failures: 0 }));
+        for receipt in claimed {
+            self.ready.push(receipt.place(), ReceiptTask { receipt, storm: Some(id), failures: 0 });
+        }
     }
 
     /// The end of this storm waits for those that may be written: they go first.
     pub(crate) fn hurry(&mut self, id: StormId) {
-        let (mut urgent, ready): (VecDeque<_>, _) =
-            std::mem::take(&mut self.ready).into_iter().partition(|task| task.storm == Some(id));
-        self.ready = ready;
+        for task in self.ready.extract(|task| task.storm == Some(id)) {
+            self.urgent.push(task.receipt.place(), task);
+        }
         self.overdue = self.overdue.min(self.ready.len());
-        self.urgent.append(&mut urgent);
     }
 
     /// What the Signals of a storm are told whose RemediationRequest is refused: those that were not told just that. The first of them.
@@ -130,6 +132,13 @@ impl Receipts {
         }
     }
 
+    /// The namespace of the Signals that are owed a receipt of this storm and may not have it yet.
+    pub(crate) fn namespace_of(&self, id: StormId) -> Option<Arc<str>> {
+        let owed = self.storms.get(&id)?;
+        let first = owed.merged.iter().chain(&owed.claimed).next()?;
+        Some(first.signal.namespace.as_str().into())
+    }
+
     /// How many of a storm are not written yet.
     pub fn owed(&self, id: StormId) -> usize {
         self.storms.get(&id).map_or(0, Owed::count)
@@ -173,7 +182,7 @@ impl Receipts {
     pub(super) fn push(&mut self, task: ReceiptTask) {
         let rejected = matches!(task.receipt.verdict, Verdict::Rejected(_));
         let queue = if rejected { &mut self.urgent } else { &mut self.ready };
-        queue.push_back(task);
+        queue.push(task.receipt.place(), task);
     }
 
     /// The storm of this task need not wait for it any more.
@@ -190,13 +199,13 @@ impl Receipts {
 
     /// The next receipt that may be written now.
     pub(super) fn next(&mut self) -> Option<ReceiptTask> {
-        if let Some(task) = self.urgent.pop_front() {
+        if let Some(task) = self.urgent.pop() {
             return Some(task);
         }
         if self.bursting && self.overdue == 0 {
             return None;
         }
-        let task = self.ready.pop_front()?;
+        let task = self.ready.pop()?;
         self.overdue = self.overdue.saturating_sub(1);
         Some(task)
     }
