@@ -19,6 +19,7 @@ pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerRepl
         LedgerCall::Note { key, reports, at } => ledger.note(key, &reports, at).await.map(done),
         LedgerCall::TakeOver(id, now) => ledger.take_over(id, now).await.map(LedgerReply::TakenOver),
         LedgerCall::Dirty => ledger.dirty().await.map(LedgerReply::Dirty),
+        LedgerCall::DropUnknown { known, before } => ledger.drop_unknown(&known, before).await.map(done),
         LedgerCall::Snapshot(id) => ledger.snapshot(id).await.map(LedgerReply::Snapshot),
         LedgerCall::MarkPublished(id) => ledger.mark_published(id).await.map(done),
         LedgerCall::Ack(id, snapshot) => ledger.ack(id, &snapshot).await.map(|_| LedgerReply::Done),

@@ -318,6 +318,14 @@ impl Ledger for MemoryLedger {
         Ok(!storm.unpublished.is_empty())
     }
 
+    async fn drop_unknown(&self, known: &[StormId], before: Timestamp) -> Result<(), LedgerError> {
+        for (key, record) in &mut self.records().keys {
+            let unknown = |epoch| epoch < before.as_second() && !known.contains(&StormId { key: *key, epoch });
+            record.open.take_if(|storm| unknown(storm.epoch));
+        }
+        Ok(())
+    }
+
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
         if let Some(record) = self.records().keys.get_mut(&id.key)
             && record.take_open(id.epoch).is_some()

@@ -74,6 +74,10 @@ pub trait Ledger: Send + Sync {
     /// told from the rest, everything (then the Signals' receipts say what is handled).
     async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError>;
 
+    /// Drops every storm that is open here, was opened before `before`, and is not among these: all Signals and RemediationRequests were read
+    /// since, and nobody has one of it.
+    async fn drop_unknown(&self, known: &[StormId], before: Timestamp) -> Result<(), LedgerError>;
+
     /// Drops a storm and what it holds, to be merged again from its Signals.
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError>;
 }

@@ -39,6 +39,7 @@ mod life;
 mod manifests;
 mod metrics;
 mod operator;
+mod orphans;
 mod outage;
 mod outage_full;
 mod outage_versions;

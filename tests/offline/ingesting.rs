@@ -98,6 +98,9 @@ impl Ledger for Flaky {
     async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         self.inner.forget(id, at).await
     }
+    async fn drop_unknown(&self, known: &[StormId], before: Timestamp) -> Result<(), LedgerError> {
+        self.inner.drop_unknown(known, before).await
+    }
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.drop_storm(id).await
     }

@@ -183,6 +183,7 @@ pub enum LedgerCall {
     Note { key: StormKey, reports: Vec<AlertReport>, at: DedupWindow },
     TakeOver(StormId, Timestamp),
     Dirty,
+    DropUnknown { known: Vec<StormId>, before: Timestamp },
     Snapshot(StormId),
     MarkPublished(StormId),
     Ack(StormId, Snapshot),

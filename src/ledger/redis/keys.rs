@@ -64,6 +64,12 @@ impl KeyNames {
         Some((Self { partition: u8::try_from(partition).ok()?, kid: kid.to_owned() }, sid.to_owned()))
     }
 
+    /// Whose registers these are. `None` for the name of something else.
+    pub(super) fn of_registers(name: &str) -> Option<Self> {
+        let (partition, kid) = name.strip_prefix('{')?.split_once("}h").filter(|(_, kid)| kid.len() == 9)?;
+        Some(Self { partition: u8::from_str_radix(partition, 16).ok()?, kid: kid.to_owned() })
+    }
+
     fn name(&self, kind: char, id: &str) -> String {
         format!("{{{:02x}}}{kind}{id}", self.partition)
     }

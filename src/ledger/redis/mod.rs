@@ -13,6 +13,7 @@ mod keys;
 mod known;
 mod look;
 mod merge;
+mod orphans;
 mod past;
 mod piece;
 mod reply;
@@ -211,6 +212,10 @@ impl Ledger for RedisLedger {
 
     async fn forget(&self, id: StormId, at: DedupWindow) -> Result<bool, LedgerError> {
         self.forget_storm(id, at).await
+    }
+
+    async fn drop_unknown(&self, known: &[StormId], before: Timestamp) -> Result<(), LedgerError> {
+        self.drop_orphans(known, before).await
     }
 
     async fn drop_storm(&self, id: StormId) -> Result<(), LedgerError> {

@@ -20,6 +20,11 @@ impl Openings {
         self.0.get(&id)
     }
 
+    /// The storms whose opening is known.
+    pub(super) fn ids(&self) -> impl Iterator<Item = StormId> {
+        self.0.keys().copied()
+    }
+
     /// Whether some storm of this key is open.
     pub(super) fn has(&self, key: StormKey) -> bool {
         let of_key = StormId { key, epoch: Epoch::MIN }..=StormId { key, epoch: Epoch::MAX };

@@ -81,6 +81,10 @@ impl Ledger {
             LedgerCall::Open { id, .. } => Next(Op::Open(epoch_of(id.epoch))),
             LedgerCall::Hold(holdings) => Next(Op::Hold(holdings.clone(), 0)),
             LedgerCall::Dirty => Next(Op::Dirty),
+            LedgerCall::DropUnknown { known, before } => {
+                let known = known.iter().map(|id| epoch_of(id.epoch)).collect();
+                Next(Op::Orphans(known, epoch_of(before.as_second())))
+            }
             LedgerCall::Snapshot(id) => Next(Op::SnapshotOpen(epoch_of(id.epoch))),
             LedgerCall::MarkPublished(id) => Next(Op::Published(epoch_of(id.epoch))),
             LedgerCall::Ack(id, snapshot) => {
@@ -251,6 +255,13 @@ impl Ledger {
                 Done(LedgerReply::TakenOver(taken.unwrap_or_default()))
             }
             (Op::Dirty, Answer::Marks(marks)) => self.sweep(marks, Vec::new()),
+            // `RedisLedger::drop_orphans`: the counter is read with the epoch.
+            (Op::Orphans(known, before), Answer::Counter(Some((open, counter))))
+                if open < before && !known.contains(&open) && self.known.as_ref().is_none_or(|of| of.epoch != open) =>
+            {
+                Next(Op::Drop(open, counter))
+            }
+            (Op::Orphans(..), _) => Done(LedgerReply::Done),
             (Op::Sweep(mut marks, dirty), _) => {
                 marks.remove(0);
                 self.sweep(marks, dirty)

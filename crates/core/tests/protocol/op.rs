@@ -25,6 +25,8 @@ pub enum Op {
     TakeOver(Epoch),
     Dirty,
     Sweep(Vec<(Life, Epoch)>, Vec<Epoch>),
+    /// `drop_orphans`: all but these, if they opened before.
+    Orphans(Vec<Epoch>, Epoch),
     /// `read_storm`, from its second read on after this `begin`.
     SnapshotOpen(Epoch),
     SnapshotPage(Epoch, u64, Option<Epoch>),
@@ -111,7 +113,7 @@ impl Op {
             Self::Ack(epoch, _, ref mark, alerts) => Cmd::Ack(epoch, mark.clone(), alerts),
             Self::Close(epoch, _, ref mark, facts, reason) => Cmd::Close(epoch, mark.clone(), facts, reason),
             Self::DropFacts(epoch) => Cmd::DropFacts(epoch),
-            Self::Counter(_) => Cmd::Counter,
+            Self::Counter(_) | Self::Orphans(..) => Cmd::Counter,
             Self::Drop(epoch, counter) => Cmd::Remove { storm: epoch, epoch, counter: Some(counter) },
         };
         (life, cmd)
@@ -138,7 +140,7 @@ impl Op {
             Self::Merge(_, at) => !matches!(at, At::LookOpen | At::Append(_) | At::Stray(_)),
             Self::Hold(..) | Self::Note(_) | Self::TakeOver(_) | Self::Connect | Self::Open(_) | Self::Dirty => false,
             Self::SnapshotOpen(_) | Self::Published(_) | Self::Ack(..) | Self::Close(..) => false,
-            Self::DropFacts(_) | Self::Counter(_) => false,
+            Self::DropFacts(_) | Self::Counter(_) | Self::Orphans(..) => false,
             _ => true,
         }
     }

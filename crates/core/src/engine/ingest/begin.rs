@@ -61,6 +61,7 @@ impl Engine {
             }
         }
         self.ingest.phase = IngestPhase::Read;
+        self.ingest.began = self.now;
         self.digests = Some(key);
         self.ingest.incomplete = self.settings.parts().collect();
         if let Some(reason) = self.ingest.reason.take() {
@@ -110,6 +111,9 @@ impl Engine {
                 for id in dirty {
                     self.request(id);
                 }
+                // What is open there and known to nobody was a namespace's that is gone. Storms that others have opened meanwhile are younger.
+                let known = self.store.all().into_iter().chain(self.openings.ids()).collect();
+                self.ask_ledger(Task::Dirty, LedgerCall::DropUnknown { known, before: self.ingest.began });
             }
             Ok(_) => {}
             // The merges that made them dirty have asked for their runs, too.

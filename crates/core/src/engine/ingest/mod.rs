@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::call::ApiFault;
 use super::resync::ResyncReason;
 use crate::disposition::Disposition;
@@ -36,6 +38,8 @@ pub(super) type BySignal = BTreeMap<Arc<SignalRef>, Observation>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Ingest {
     phase: IngestPhase,
+    /// When the ledger began.
+    began: Timestamp,
     /// Why all Signals are read.
     reason: Option<ResyncReason>,
     /// Failures of the ledger to begin, in a row.

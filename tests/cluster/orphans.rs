@@ -1,0 +1,73 @@
+//! What a namespace leaves in Redis that goes while no operator runs.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use super::operator::Operator;
+use super::redis_server::RedisServer;
+use super::signals::firing;
+use super::wait::eventually;
+use super::world::{World, is_open};
+
+/// Deletes the namespace, and waits until it is gone.
+async fn delete_namespace(world: &World) {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    namespaces.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
+    eventually("the namespace is gone", || async {
+        let left = namespaces.get_opt(&world.namespace).await.unwrap();
+        left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
+    })
+    .await;
+}
+
+// R6, invariant 15: of an open storm, and of one that could not be published, nothing else would ever lead to the keys again.
+#[tokio::test]
+async fn what_is_open_in_redis_goes_with_a_namespace_that_went_while_no_operator_ran() {
+    let redis = Arc::new(RedisServer::start(&["--maxmemory", "64mb"]));
+    let world = World { redis: Some(redis.clone()), ..World::new("orphans").await };
+    let (open, refused) =
+        (world.another_namespace("orphans-open").await, world.another_namespace("orphans-refused").await);
+    let operator = Operator::start(&[&world, &open, &refused], &[]).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), &refused.namespace);
+    let quota = json!({
+        "metadata": { "name": "none" },
+        "spec": { "hard": { "count/remediationrequests.stormfold.dev": "0" } },
+    });
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    eventually("the quota is in force", || async {
+        let quota = quotas.get("none").await.unwrap();
+        quota.status.and_then(|status| status.hard).ok_or_else(|| "no status".to_owned())
+    })
+    .await;
+    for world in [&world, &open, &refused] {
+        world.create(&firing("Orphan", 1)).await;
+    }
+    for world in [&world, &open] {
+        world.one_storm("it is open", is_open).await;
+        world.receipts(1).await;
+    }
+    refused.event("RequestRefused").await;
+    let count = |of: &str| redis.command(&format!("EVAL \"{of}\" 0")).unwrap();
+    let open_storms = || count("return #redis.call('KEYS', '{??}h*')");
+    let dirty = || {
+        count(
+            "local n = 0 for _, q in ipairs(redis.call('KEYS', '{??}q')) do n = n + redis.call('ZCARD', q) end return n",
+        )
+    };
+    assert_eq!((open_storms(), dirty()), (":3".to_owned(), ":1".to_owned()));
+    operator.sigterm();
+    delete_namespace(&open).await;
+    delete_namespace(&refused).await;
+    let _operator = Operator::start(&[&world, &open, &refused], &[]).await;
+    eventually("only the storm that is there is left", || async {
+        let (left, dirty) = (open_storms(), dirty());
+        if left == ":1" && dirty == ":0" { Ok(()) } else { Err(format!("{left} are open in Redis, {dirty} dirty")) }
+    })
+    .await;
+    world.create(&firing("Orphan", 2)).await;
+    world.one_storm("it goes on", |storm| storm.alert_count == 2).await;
+}
