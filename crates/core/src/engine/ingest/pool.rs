@@ -368,3 +368,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
