@@ -16,6 +16,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("cluster/receipt.rs", "api.patch_status", &["stormfold.dev/signals/status:patch"]),
     ("gateway/create.rs", "api.list_metadata", &["stormfold.dev/signals:list"]),
     ("gateway/create.rs", "client.send", &["stormfold.dev/signals:create"]),
+    ("gateway/series.rs", "api.list_metadata", &["stormfold.dev/signals:list"]),
     ("policies/mod.rs", "namespace_api.list", &["/namespaces:list"]),
     ("policies/status.rs", "api.patch_status", &["stormfold.dev/stormpolicies/status:patch"]),
     ("retention/mod.rs", "api.list", &["stormfold.dev/signals:list"]),
@@ -29,6 +30,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("runtime/part_gate.rs", "api.watch_metadata", WATCHED),
     ("runtime/watch.rs", "watcher", LISTED),
     ("runtime/watch.rs", "watcher", WATCHED),
+    ("watch/lister.rs", "api.list", &["stormfold.dev/signals:list"]),
 ];
 
 /// What is watched is listed first.
@@ -82,6 +84,13 @@ const FUNCTIONS: &[&str] = &["watcher", "metadata_watcher", "reflector", "finali
 
 /// Who is called so in a file that has an API, and is a map, a channel or one of ours.
 const OTHERS: &[(&str, &str)] = &[
+    ("gateway/series.rs", "all.get"),
+    ("gateway/series.rs", "by_namespace.get"),
+    ("gateway/series.rs", "labels.get"),
+    ("gateway/series.rs", "listing.entry"),
+    ("gateway/series.rs", "listing.get"),
+    ("gateway/series.rs", "or_default().entry"),
+    ("gateway/series.rs", "self.list"),
     ("app.rs", "crds.watch"),
     ("app.rs", "self.watch"),
     ("cluster/mod.rs", "self.create"),

@@ -115,7 +115,7 @@ fn holds(name: &str, case: &Case, floor: usize) {
 #[case::a_rollback_and_a_lost_reply(case(&[1], 1, Budget { rollbacks: 1, lost_replies: 1, ..END }), 140_000)]
 #[case::a_repeat_and_a_flush(published(case(&[1, 1], 1, Budget { flushes: 1, ..END })), 12_000)]
 #[case::two_signals_a_flush_and_a_crash(case(&[1, 2], 1, Budget { flushes: 1, crashes: 1, ..NONE }), 410_000)]
-#[case::a_repeat_and_a_rollback(published(case(&[1, 1], 1, Budget { rollbacks: 1, ..END })), 8_000)]
+#[case::a_repeat_and_a_rollback(published(case(&[1, 1], 1, Budget { rollbacks: 1, ..END })), 6_000)]
 #[case::two_replicas_a_published_storm_and_a_flush(in_turn(published(case(&[1, 2], 2, Budget { flushes: 1, ..NONE }))), 630_000)]
 #[case::two_replicas_and_a_lost_reply(case(&[1], 2, Budget { lost_replies: 1, ..NONE }), 128_000)]
 fn every_order_of_steps_ends_with_exact_counts_and_one_open_object(#[case] case: Case, #[case] floor: usize) {
