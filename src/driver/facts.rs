@@ -13,6 +13,7 @@ use stormfold_core::engine::resync::{RereadReason, ResyncReason};
 use stormfold_core::engine::store::Totals;
 use stormfold_core::ledger::Durability;
 use stormfold_core::request::Request;
+use stormfold_core::storm::holding::HeldBack;
 
 use crate::api::{RemediationRequest, Signal};
 use crate::metrics::{
@@ -126,12 +127,8 @@ impl Reporter {
             Fact::Dropped(storm, reason) => {
                 tracing::warn!(%storm, ?reason, "the ledger's storm lost its place in the cluster: its Signals are read again");
             }
-            Fact::Overwritten(object) => {
-                let writer = object.writer.as_deref().unwrap_or("somebody");
-                let note = format!("status.storm was written by {writer}; it is Stormfold's, and is put right");
-                tracing::warn!(storm = %name(&object), writer, "status.storm was overwritten, and is put right");
-                self.tell(&object, EventType::Warning, "StatusOverwritten", "Publish", &note);
-            }
+            Fact::Overwritten(object) => self.overwritten(&object),
+            Fact::SuccessorWaits(object, why) => self.successor_waits(&object, &why),
             Fact::RequestRefused(storm, signal, why) => {
                 tracing::warn!(%storm, error = why, "the RemediationRequest is refused, and tried again");
                 if let Some(signal) = signal {
@@ -224,6 +221,20 @@ impl Reporter {
         let reason = RelistReason::from(reason);
         tracing::info!(?reason, "all Signals are read");
         self.metrics.relists.get_or_create(&RelistLabels { reason }).inc();
+    }
+
+    fn overwritten(&self, object: &Request) {
+        let writer = object.writer.as_deref().unwrap_or("somebody");
+        let note = format!("status.storm was written by {writer}; it is Stormfold's, and is put right");
+        tracing::warn!(storm = %name(object), writer, "status.storm was overwritten, and is put right");
+        self.tell(object, EventType::Warning, "StatusOverwritten", "Publish", &note);
+    }
+
+    fn successor_waits(&self, object: &Request, why: &HeldBack) {
+        let why = why.words();
+        tracing::info!(storm = %name(object), why, "its alerts fire on, and the next storm may not open yet");
+        let note = format!("its alerts fire on; {why}");
+        self.tell(object, EventType::Warning, "SuccessorHeldBack", "Open", &note);
     }
 
     fn reread_begins(&self, namespace: &str, reason: RereadReason) {

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, Snapshot, Version, wholly_held,
+    Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, Snapshot, TakenOver, Version,
+    wholly_held,
 };
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
@@ -207,7 +208,7 @@ impl Ledger for MemoryLedger {
         record.last_met = Some(*at);
         let of_open = record.open.as_ref().is_some_and(|storm| Some(storm.epoch) == *epoch);
         record.alerts.hold(reports, *end, of_open);
-        Ok(record.alerts.left())
+        Ok(record.alerts.left() + record.alerts.firing_of(reports))
     }
 
     async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError> {
@@ -219,17 +220,22 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         let Records { keys, version, .. } = &mut *self.records();
-        let Some(KeyRecord { open: Some(storm), alerts, .. }) = keys.get_mut(&id.key) else { return Ok(0) };
-        let taken = if storm.epoch == id.epoch { alerts.take_over() } else { Vec::new() };
+        let Some(KeyRecord { open: Some(storm), alerts, .. }) = keys.get_mut(&id.key) else {
+            return Ok(TakenOver::default());
+        };
+        if storm.epoch != id.epoch {
+            return Ok(TakenOver::default());
+        }
+        let taken = alerts.take_over();
         if !taken.is_empty() {
             *version += 1;
             storm.version = *version;
             storm.unpublished.extend(taken.iter().map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
-        Ok(taken.len())
+        Ok(TakenOver { taken: taken.len(), firing: alerts.firing() })
     }
 
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {

@@ -35,14 +35,15 @@ pub trait Ledger: Send + Sync {
     /// `None`: the epoch is not later than the last one that was closed.
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError>;
 
-    /// Remembers what the Signals of a storm that is over had reported. How many alerts of the key fire on and are in no storm.
+    /// Remembers what the Signals of a storm that is over had reported. How many alerts of the key fire on in no storm, and how many of these reports are of
+    /// alerts that fire on in the open one.
     async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError>;
 
     /// Remembers reports that no storm takes in: ends of what is in none, and more of what a person has handled.
     async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError>;
 
-    /// The open storm takes over what fires on since the storms before it. How many alerts those are.
-    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError>;
+    /// The open storm takes over what fires on since the storms before it. Nothing if it is not open.
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError>;
 
     /// The storms that have something to publish.
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError>;

@@ -196,6 +196,7 @@ closed! {
         RequestDeleted,
         ReceiptsDropped,
         OpeningsOverflow,
+        TakenOver,
     }
 }
 
@@ -206,6 +207,7 @@ impl From<RereadReason> for RereadLabel {
             RereadReason::RequestDeleted => Self::RequestDeleted,
             RereadReason::ReceiptsDropped => Self::ReceiptsDropped,
             RereadReason::OpeningsOverflow => Self::OpeningsOverflow,
+            RereadReason::TakenOver => Self::TakenOver,
         }
     }
 }

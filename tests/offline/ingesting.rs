@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stormfold::driver::Gates;
 use stormfold::inbox::inbox;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Begun, Closing, DedupWindow, Holding, Ledger, LedgerError, Merge, Snapshot};
+use stormfold::ledger::{Begun, Closing, DedupWindow, Holding, Ledger, LedgerError, Merge, Snapshot, TakenOver};
 use stormfold::metrics::{OccurrenceLabels, OccurrenceResult, WatchedResource};
 use stormfold::policies::tell_policies;
 use stormfold::runtime::part_gate::PartGate;
@@ -68,7 +68,7 @@ impl Ledger for Flaky {
     async fn note(&self, key: StormKey, reports: &[AlertReport], at: DedupWindow) -> Result<(), LedgerError> {
         self.inner.note(key, reports, at).await
     }
-    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         self.inner.take_over(id, now).await
     }
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {

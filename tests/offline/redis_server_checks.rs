@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use stormfold::ledger::redis::{ACL_RULE, RedisSettings};
-use stormfold::ledger::{Closing, Durability, Holding, Ledger, LedgerError, Merge};
+use stormfold::ledger::{Closing, Durability, Holding, Ledger, LedgerError, Merge, TakenOver};
 use stormfold::storm::StormId;
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::CloseReason;
@@ -208,7 +208,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
     let next = |seconds| StormId { epoch: id.epoch + seconds, ..id };
     for storm in [next(10), next(20)] {
         assert_eq!(ledger.open(storm, "X in prod", now()).await.unwrap(), Some(storm.epoch));
-        assert_eq!(ledger.take_over(storm, now()).await.unwrap(), 0);
+        assert_eq!(ledger.take_over(storm, now()).await.unwrap(), TakenOver::default());
         assert!(matches!(merge(&[(7, true)], 0).await, Merge::Joined { .. }));
         if storm == next(10) {
             ledger.forget(storm, now().into()).await.unwrap();

@@ -157,6 +157,15 @@ pub enum Closing {
     Changed,
 }
 
+/// What an open storm has once it has taken over what storms before it left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TakenOver {
+    /// How many alerts it took over just now.
+    pub taken: usize,
+    /// How many fire in it.
+    pub firing: usize,
+}
+
 /// What the Signals of a storm that is over had reported, to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holding {
@@ -200,7 +209,7 @@ pub enum LedgerReply {
     Begun(Begun),
     Merged(Vec<Merge>),
     Opened(Option<Epoch>),
-    TakenOver(usize),
+    TakenOver(TakenOver),
     Held(Vec<(StormKey, usize)>),
     Dirty(Vec<StormId>),
     Snapshot(Snapshot),

@@ -98,6 +98,11 @@ impl Request {
         StormEnd::of(end.and_then(|end| end.reason).unwrap_or(CloseReason::Quiet), at)
     }
 
+    /// Whether what fired on at its end went on in the next storm.
+    pub fn is_handed_on(&self) -> bool {
+        matches!(self.storm_end(), StormEnd::Closed(_))
+    }
+
     /// Whether it was closed because an older one held its storm: then it never held anything.
     pub fn is_superseded(&self) -> bool {
         self.end().is_some_and(|end| end.reason == Some(CloseReason::Superseded))

@@ -37,7 +37,9 @@ use keys::{KeyNames, PARTITIONS, StormNames};
 use known::{KnownStorms, MergeTarget};
 use reply::read;
 
-use super::{Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, ResyncSender, Snapshot};
+use super::{
+    Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, ResyncSender, Snapshot, TakenOver,
+};
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
 use crate::storm::{AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
@@ -171,7 +173,7 @@ impl Ledger for RedisLedger {
         self.note_reports(key, reports, at).await
     }
 
-    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+    async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         self.take_over_left(id, now).await
     }
 

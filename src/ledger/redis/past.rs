@@ -7,7 +7,7 @@ use super::alerts::reports;
 use super::keys::closed_expires;
 use super::reply::read;
 use super::{RedisLedger, scripts};
-use crate::ledger::{DedupWindow, Holding, LedgerError};
+use crate::ledger::{DedupWindow, Holding, LedgerError, TakenOver};
 use crate::metrics::LedgerOperation;
 use crate::storm::alerts::StormEnd;
 use crate::storm::{AlertReport, Epoch, StormId, StormKey};
@@ -68,7 +68,7 @@ impl RedisLedger {
         read(&replies, replies.len().saturating_sub(1))
     }
 
-    pub(super) async fn take_over_left(&self, id: StormId, now: Timestamp) -> Result<usize, LedgerError> {
+    pub(super) async fn take_over_left(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         let names = self.storm_names(id)?;
         let keys = [names.key.registers(), names.key.alerts(), names.journal(), names.key.dirty()];
         let mut cmd = scripts::call(&scripts::TAKE_OVER, &keys);
@@ -77,6 +77,7 @@ impl RedisLedger {
         pipeline.add_command(cmd);
         let replies = self.connection.send(LedgerOperation::Hold, &pipeline).await?;
         self.known.take_over(id);
-        read(&replies, 0)
+        let (taken, firing) = read(&replies, 0)?;
+        Ok(TakenOver { taken, firing })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use stormfold::ledger::memory::MemoryLedger;
-use stormfold::ledger::{Closing, Ledger, Merge, Snapshot};
+use stormfold::ledger::{Closing, Ledger, Merge, Snapshot, TakenOver};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::{AlertRegisters, Epoch, Observation, Severity, StormId};
@@ -139,7 +139,7 @@ impl Model {
         let other = StormId { epoch: id.epoch + 5, ..id };
         assert_eq!(ledger.open(other, &self.key.pattern, now(step)).await.unwrap(), Some(id.epoch), "set if absent");
         let left = self.alerts.left();
-        assert_eq!(ledger.take_over(id, now(step)).await.unwrap(), left);
+        assert_eq!(ledger.take_over(id, now(step)).await.unwrap(), TakenOver { taken: left, firing: left });
         let taken = self.alerts.take_over();
         self.changes += taken.len();
         self.unpublished.extend(taken.into_iter().map(|uid| (self.changes, uid)));

@@ -172,11 +172,11 @@ impl<'a> Play<'a> {
     async fn take_over(&mut self, id: StormId) {
         let expected = self.memory.take_over(id, now(self.at)).await.unwrap();
         let taken = self.redis[0].take_over(id, now(self.at)).await.unwrap();
-        assert!(taken == expected || self.rebuilding, "{taken} are taken over, {expected} expected");
+        assert!(taken == expected || self.rebuilding, "{taken:?} are taken over, {expected:?} expected");
         let closed =
             |signal: &Delivered| signal.receipt.filter(|epoch| !self.deleted.contains(epoch) && *epoch != id.epoch);
         let again: Vec<usize> = (0..self.delivered.len()).filter(|at| closed(&self.delivered[*at]).is_some()).collect();
-        for at in again.into_iter().filter(|_| taken > 0) {
+        for at in again.into_iter().filter(|_| taken.taken > 0) {
             let batch = [(self.key.key, self.signals(std::slice::from_ref(&self.delivered[at].said)))];
             if matches!(self.merge(&batch).await, Merge::Joined { held, .. } if held.is_empty()) {
                 self.delivered[at].storm = Some(id.epoch);

@@ -11,6 +11,7 @@ use crate::disposition::Disposition;
 use crate::ledger::Durability;
 use crate::request::Request;
 use crate::storm::decide::{CloseReason, DropReason, WriteReason};
+use crate::storm::holding::HeldBack;
 use crate::storm::{DigestKey, GroupBy, Rejection, SignalRef, StormId, StormMetadata};
 
 /// One thing to do. Effects of a step are independent of each other, and are carried out in any order, except that a timer is
@@ -185,6 +186,8 @@ pub enum Fact {
     ListBegins(ResyncReason),
     /// The Signals of this namespace begin to be read again, for this reason.
     RereadBegins(Arc<str>, RereadReason),
+    /// Alerts that this storm left fire on, and the next one may not open yet.
+    SuccessorWaits(Arc<Request>, HeldBack),
 }
 
 /// What became of one Signal that passed intake.

@@ -11,7 +11,7 @@ pub use registry::{ReceiptKey, Receipts};
 
 use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
-use crate::storm::{ACKNOWLEDGED, Observation, Rejection, Severity, SignalRef, cut};
+use crate::storm::{Observation, Rejection, Severity, SignalRef, cut};
 
 /// Conditions may have messages of 32 KB; nobody reads that.
 pub const MAX_MESSAGE: usize = 1_024;
@@ -118,13 +118,8 @@ impl Receipt {
                 let message = format!("the RemediationRequest of its storm is refused, and tried again: {why}");
                 cut(&message, MAX_MESSAGE).to_owned()
             }
-            Verdict::HeldBack(HeldBack::Suspended(policy)) => {
-                format!("StormPolicy {policy} is suspended: no storm opens under it, and this Signal waits")
-            }
-            Verdict::HeldBack(HeldBack::CoolingDown(before, until)) => format!(
-                "no storm opens before {until}: {} ended as {:?}; the annotation {ACKNOWLEDGED}=true on it ends the wait",
-                before.name, before.outcome
-            ),
+            Verdict::HeldBack(why @ HeldBack::Suspended(_)) => format!("{}, and this Signal waits", why.words()),
+            Verdict::HeldBack(why @ HeldBack::CoolingDown(..)) => why.words(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub enum RereadReason {
     ReceiptsDropped,
     /// More storms were to be opened in it at once than are kept in memory.
     OpeningsOverflow,
+    /// A storm has taken over what others left: its Signals say what that is about.
+    TakenOver,
 }
 
 impl From<Doubt> for ResyncReason {

@@ -114,6 +114,12 @@ impl AlertRegisters {
         self.registers.len()
     }
 
+    /// How many of these reports are of alerts that fire in the open storm.
+    pub fn firing_of(&self, reports: &[AlertReport]) -> usize {
+        let fires = |report: &&AlertReport| self.get(report.uid).is_some_and(|alert| alert.standing.fires_in_storm());
+        reports.iter().filter(fires).count()
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty()

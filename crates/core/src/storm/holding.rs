@@ -59,6 +59,19 @@ pub enum HeldBack {
     CoolingDown(Predecessor, Timestamp),
 }
 
+impl HeldBack {
+    /// Why, until when, and what ends it: for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Suspended(policy) => format!("StormPolicy {policy} is suspended: no storm opens under it"),
+            Self::CoolingDown(before, until) => format!(
+                "no storm opens before {until}: {} ended as {:?}; the annotation {ACKNOWLEDGED}=true on it ends the wait",
+                before.name, before.outcome
+            ),
+        }
+    }
+}
+
 /// Whether a storm under `policy` may open after `predecessor`. `None`: it may. At the end of a cool-down it may.
 pub fn held_back(policy: &Policy, predecessor: Option<&Predecessor>, now: Timestamp) -> Option<HeldBack> {
     if policy.suspended {

@@ -248,11 +248,11 @@ impl Ledger {
                 }
                 Done(LedgerReply::Done)
             }
-            (Op::TakeOver(_), Answer::Left(taken)) => {
+            (Op::TakeOver(_), Answer::TakenOver(taken)) => {
                 if let Some(Known { alerts: Some(alerts), .. }) = &mut self.known {
                     alerts.take_over();
                 }
-                Done(LedgerReply::TakenOver(taken.unwrap_or_default()))
+                Done(LedgerReply::TakenOver(taken))
             }
             (Op::Dirty, Answer::Marks(marks)) => self.sweep(marks, Vec::new()),
             // `RedisLedger::drop_orphans`: the counter is read with the epoch.

@@ -30,6 +30,7 @@ mod watch;
 mod world;
 
 use rstest::rstest;
+use stormfold_core::storm::Says;
 
 use case::{Budget, Case, Said};
 use search::{Found, search};
@@ -68,6 +69,13 @@ fn case(signals: &[u8], replicas: u8, budget: Budget) -> Case {
         most_states: MOST,
         ..Case::default()
     }
+}
+
+/// Signals of a source that reports ends: their alerts, when they were reported, and whether they fire.
+fn reports(signals: &[(u8, u8, bool)], replicas: u8, budget: Budget) -> Case {
+    let says = |firing| if firing { Says::Firing { resolvable: true } } else { Says::Resolved };
+    let signals = signals.iter().map(|(alerts, at, firing)| Said { alerts: *alerts, at: *at, says: says(*firing) });
+    Case { signals: signals.collect(), ..case(&[], replicas, budget) }
 }
 
 /// Commands of a pipeline one by one, with those of others between them.
@@ -120,6 +128,19 @@ fn holds(name: &str, case: &Case, floor: usize) {
 #[case::two_replicas_and_a_lost_reply(case(&[1], 2, Budget { lost_replies: 1, ..NONE }), 128_000)]
 fn every_order_of_steps_ends_with_exact_counts_and_one_open_object(#[case] case: Case, #[case] floor: usize) {
     holds("quick", &case, floor);
+}
+
+// Invariants 17 and 18: firing again, ends out of order, a storm that is closed while its alert fires on.
+#[rstest]
+#[case::a_storm_closed_while_its_alert_fires(reports(&[(1, 0, true)], 1, END), 500)]
+#[case::the_end_of_an_alert(reports(&[(1, 0, true), (1, 1, false)], 1, END), 5_000)]
+#[case::firing_again(in_turn(published(reports(&[(1, 0, true), (1, 1, false), (1, 2, true)], 1, END))), 5_000)]
+#[case::a_crash(reports(&[(1, 0, true)], 1, Budget { crashes: 1, ..END }), 5_000)]
+#[case::a_lost_reply(reports(&[(1, 0, true)], 1, Budget { lost_replies: 1, ..END }), 4_000)]
+#[case::a_flush(reports(&[(1, 0, true)], 1, Budget { flushes: 1, ..END }), 5_000)]
+#[case::an_end_and_a_flush(in_turn(published(reports(&[(1, 0, true), (1, 1, false)], 1, Budget { flushes: 1, ..END }))), 5_000)]
+fn every_order_of_steps_ends_with_what_fires_in_the_open_storm(#[case] case: Case, #[case] floor: usize) {
+    holds("fires", &case, floor);
 }
 
 // What takes longer than a test may: two replicas with every fault, commands one by one, and answers that take time.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stormfold_core::ledger::TakenOver;
 use stormfold_core::storm::alerts::StormEnd;
 use stormfold_core::storm::decide::CloseReason;
 use stormfold_core::storm::{AlertRegisters, AlertReport};
@@ -141,6 +142,7 @@ pub enum Answer {
     },
     /// Of a close: how many alerts are left to the next storm; `None`: nothing was done.
     Left(Option<usize>),
+    TakenOver(TakenOver),
     Wiped,
     Page {
         last: Option<Epoch>,
@@ -224,7 +226,10 @@ impl Key {
         Answer::Left(Some(self.alerts.left()))
     }
 
-    fn take_over(&mut self, epoch: Epoch) -> usize {
+    fn take_over(&mut self, epoch: Epoch) -> TakenOver {
+        if !self.is_open(epoch) {
+            return TakenOver::default();
+        }
         self.fold(epoch);
         let taken = self.alerts.take_over().len();
         if taken > 0 {
@@ -232,7 +237,7 @@ impl Key {
             self.alerts_expire = false;
             self.open.iter_mut().for_each(|open| open.expires = false);
         }
-        taken
+        TakenOver { taken, firing: self.alerts.firing() }
     }
 
     fn facts(&self) -> Facts {
@@ -338,13 +343,13 @@ fn exec(key: &mut Key, cmd: &Cmd, case: &Case) -> Answer {
             key.alerts.hold(reports, end, of_open);
             key.alerts_expire |= key.alerts.in_storm() == 0;
             key.last = key.last.max(epoch);
-            return Answer::Left(Some(key.alerts.left()));
+            return Answer::Left(Some(key.alerts.left() + key.alerts.firing_of(reports)));
         }
         Cmd::Note(ref reports) => {
             key.alerts.note(reports);
             key.alerts_expire |= key.alerts.in_storm() == 0;
         }
-        Cmd::TakeOver(epoch) => return Answer::Left(Some(if key.is_open(epoch) { key.take_over(epoch) } else { 0 })),
+        Cmd::TakeOver(epoch) => return Answer::TakenOver(key.take_over(epoch)),
         Cmd::Page(epoch) => {
             let storm = key.storm(epoch);
             return Answer::Page {

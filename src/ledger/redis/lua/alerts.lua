@@ -110,13 +110,13 @@ local function finder(raw, head, size, questions)
   return function(word) return places[word] end
 end
 
--- Applies reports to `a` by one of the rules above. The head after it; its fourth number tells whether anything changed that a storm shows.
+-- Applies reports to `a` by one of the rules above. The head after it, whose fourth number tells whether anything changed that a storm shows.
 local function apply(a, reports, rule)
   local raw = call('GET', a) or ''
   local head = head_of(raw)
-  if #reports == 0 then return head end
+  if #reports == 0 then return head, 0 end
   local place_of = finder(raw, HEAD, RECORD, #reports / RECORD)
-  local changed, order, added, written = {}, {}, {}, false
+  local changed, order, added, written, firing = {}, {}, {}, false, 0
   for from = 1, #reports, RECORD do
     local digest = string.sub(reports, from, from + 7)
     local says, at = struct.unpack('>BI7', reports, from + 8)
@@ -129,6 +129,8 @@ local function apply(a, reports, rule)
       standing, last = struct.unpack('>BI7', raw, place + 8)
     end
     local new, new_at = rule(standing, last, says, at)
+    local stands = new or standing
+    if stands == FIRING or stands == FIRING_RESOLVABLE then firing = firing + 1 end
     if new and (new ~= standing or new_at ~= last) then
       if standing then count(head, standing, -1) end
       count(head, new, 1)
@@ -146,7 +148,7 @@ local function apply(a, reports, rule)
       written = true
     end
   end
-  if not written then return head end
+  if not written then return head, firing end
   if #order > 0 or raw == '' then
     local parts = { raw == '' and packed_head(head) or raw }
     for _, digest in ipairs(order) do
@@ -160,7 +162,7 @@ local function apply(a, reports, rule)
     call('SETRANGE', a, record.place + 7, struct.pack('>BI7', record.standing, record.at))
   end
   call('SETRANGE', a, 0, packed_head(head))
-  return head
+  return head, firing
 end
 
 -- Takes the reports of the journal into the alerts. Every script that looks at the open storm begins with it.

@@ -2,7 +2,7 @@
 
 use super::super::call::Task;
 use super::super::effect::{Delay, Effect, Fact, GateId, Part, Timer};
-use super::super::resync::ResyncReason;
+use super::super::resync::{RereadReason, ResyncReason};
 use super::reread::Rereads;
 use super::{Ingest, IngestPhase, LONGEST_WAIT};
 use crate::engine::Engine;
@@ -13,7 +13,9 @@ impl Engine {
     /// All Signals are read from here on. What was under way is let go: the list brings it again.
     pub(super) fn begin(&mut self, reason: ResyncReason) {
         self.resync.begin();
-        let Ingest { held_back, look_runs, .. } = std::mem::take(&mut self.ingest);
+        let Ingest { held_back, look_runs, mut successors, .. } = std::mem::take(&mut self.ingest);
+        successors.list_begins();
+        self.ingest.successors = successors;
         // What is held back has no receipt, and the list brings it; the timer finds nothing then.
         drop(held_back);
         self.ingest.look_runs = look_runs;
@@ -102,6 +104,9 @@ impl Engine {
         let all = std::mem::take(&mut self.resync.suspect) && self.settings.rules.keep(Rule::ClosedAreLookedAt);
         let storms = if all { self.store.all() } else { self.store.open() };
         storms.into_iter().chain(waited).for_each(|id| self.request(id));
+        for namespace in self.ingest.successors.namespaces() {
+            self.reread(Some(namespace), RereadReason::TakenOver);
+        }
         self.ask_ledger(Task::Dirty, LedgerCall::Dirty);
     }
 

@@ -96,6 +96,8 @@ impl Engine {
                 return;
             }
         }
+        self.open_successors();
+        self.open_keys();
         if !self.ingest.asked && self.ingest.pool.has_room() {
             self.ingest.asked = true;
             self.effect(Effect::NextChunk);

@@ -108,6 +108,7 @@ impl Engine {
 
     pub(in crate::engine) fn held_back_are_due(&mut self) {
         self.ingest.look_runs = false;
+        self.ingest.successors.look_again();
         if !self.ingest.held_back.is_empty() {
             self.ingest.look_due = true;
         }
@@ -130,8 +131,9 @@ impl Engine {
         self.ingest_goes_on();
     }
 
-    fn look_later(&mut self) {
-        if !self.ingest.look_runs && !self.ingest.held_back.is_empty() {
+    pub(super) fn look_later(&mut self) {
+        let some_wait = !self.ingest.held_back.is_empty() || self.ingest.successors.wait();
+        if !self.ingest.look_runs && some_wait {
             self.ingest.look_runs = true;
             self.timer(Timer::HeldBack, Delay::After(LOOK));
         }

@@ -23,6 +23,10 @@ impl Engine {
         let Some(name) = &observation.receipt else { return Holder::Open };
         match self.store.named(observation.key, name) {
             Some(object) if object.is_open() || object.is_superseded() => Holder::Open,
+            // What it fires on with, the open storm has taken over; what is over, the ledger knows.
+            Some(object) if self.ingest.successors.is_taken_over(observation.key) && object.is_handed_on() => {
+                Holder::Open
+            }
             Some(object) => Holder::Closed(Some(object.epoch()), object.storm_end()),
             // Deleted by hand: what it held counts as handled (invariant 8).
             None => Holder::Closed(None, StormEnd::Handled(Micros::MIN)),
@@ -94,15 +98,18 @@ impl Engine {
         let Some(mut merging) = self.ingest.merging.take() else { return };
         let MergePhase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
         match reply {
-            Ok(_) => {
+            Ok(LedgerReply::Held(fire_on)) => {
                 for observation in &held {
                     self.count(observation, 0);
                 }
+                let fire_on = fire_on.into_iter().filter(|(_, alerts)| *alerts > 0).map(|(key, _)| key).collect();
+                self.held_fire_on(&fire_on, &held);
                 self.join(merging);
             }
-            Err(error) => {
+            reply => {
+                let error = reply.err().map_or(IngestError::Unexpected, IngestError::Ledger);
                 merging.pending.extend(held);
-                self.merge_failed(merging, &error.into());
+                self.merge_failed(merging, &error);
             }
         }
     }

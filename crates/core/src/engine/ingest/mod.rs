@@ -10,6 +10,7 @@ mod open;
 mod outcome;
 mod pool;
 mod reread;
+mod successors;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use held_back::HeldBackSignals;
 use merge::Merging;
 use pool::OpeningPool;
 use reread::Rereads;
+use successors::Successors;
 
 /// The longest that a chunk waits before it is tried again. The API server and the ledger serve nobody else of ours meanwhile, so
 /// one try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
@@ -59,6 +61,8 @@ pub(super) struct Ingest {
     pool: OpeningPool,
     /// What goes on when these keys are merged.
     awaiting: Vec<(Awaiter, BTreeSet<StormKey>)>,
+    /// Alerts that closed storms left.
+    successors: Successors,
     held_back: HeldBackSignals,
     /// A timer runs for the next look at what is held back.
     look_runs: bool,

@@ -8,7 +8,7 @@ use super::IngestError;
 use super::holders::Holder;
 use super::merge::dedup_window;
 use crate::engine::Engine;
-use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge};
+use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge, TakenOver};
 use crate::rules::Rule;
 use crate::storm::holding::HeldBack;
 use crate::storm::{Epoch, Observation, Opening, StormId, StormKey};
@@ -23,6 +23,8 @@ pub(super) struct OpeningKey {
     opens: Vec<bool>,
     /// The last storm that the ledger closed.
     last: Option<Epoch>,
+    /// What a storm begins with that opens for what closed ones left, without a Signal.
+    successor: Option<Arc<Opening>>,
     step: Step,
 }
 
@@ -37,6 +39,10 @@ enum Step {
     Open(Arc<Opening>, Epoch, Vec<Epoch>),
     /// The ledger is told that the object of this storm exists.
     Mark(Arc<Opening>, Epoch),
+    /// The storm takes over what closed ones left; whether it opens for that.
+    TakeOver(Arc<Opening>, Epoch, bool),
+    /// It was opened for nothing.
+    Drop,
     /// The batch is merged into the storm.
     Merge,
     /// Nothing opens; what no storm takes in is remembered.
@@ -67,7 +73,13 @@ impl OpeningKey {
         opens: Vec<bool>,
         last: Option<Epoch>,
     ) -> Self {
-        Self { part, batch: Arc::new(vec![(key, observations)]), key, opens, last, step: Step::Turn }
+        let batch = Arc::new(vec![(key, observations)]);
+        Self { part, batch, key, opens, last, successor: None, step: Step::Turn }
+    }
+
+    /// For what closed storms left, the last of them this one.
+    pub(super) fn successor(part: usize, key: StormKey, opening: Arc<Opening>, last: Option<Epoch>) -> Self {
+        Self { successor: Some(opening), ..Self::new(part, key, Vec::new(), Vec::new(), last) }
     }
 
     pub(super) fn part(&self) -> usize {
@@ -80,7 +92,8 @@ impl OpeningKey {
 
     /// The namespace of all Signals of the key.
     pub(super) fn namespace(&self) -> Arc<str> {
-        self.observations().first().map_or("", |first| first.opening.object_namespace.as_str()).into()
+        let opening = self.observations().first().map(|first| &first.opening).or(self.successor.as_ref());
+        opening.map_or("", |opening| opening.object_namespace.as_str()).into()
     }
 
     pub(super) fn merges(&self) -> bool {
@@ -89,7 +102,7 @@ impl OpeningKey {
 
     /// Whether a storm opens with it, if one may.
     pub(super) fn may_open(&self) -> bool {
-        self.opens.contains(&true)
+        self.opens.contains(&true) || self.successor.is_some()
     }
 
     pub(super) fn observations(&self) -> &[Observation] {
@@ -117,10 +130,22 @@ impl Engine {
         }
     }
 
-    /// What a storm takes that this key opens, if it opens one.
+    /// What is to be merged again of a key that does not open now. What closed storms left waits for another moment.
+    pub(super) fn let_go(&mut self, opening: OpeningKey) -> Vec<Observation> {
+        if let Some(first) = &opening.successor {
+            self.ingest.successors.add(opening.key, first, opening.last);
+        }
+        opening.into_observations()
+    }
+
+    /// What a storm takes that this key opens or adopts, if it does.
     fn opens_with(&self, opening: &OpeningKey) -> Option<Arc<Opening>> {
         let candidates = opening.observations().iter().zip(&opening.opens).filter(|(_, opens)| **opens);
-        self.opening_signal(candidates.map(|(observation, _)| observation)).map(|first| first.opening.clone())
+        let first = self.opening_signal(candidates.map(|(observation, _)| observation));
+        // Ends are for the storm that is open in the cluster, also where the ledger has lost it.
+        let is_open = || open_epoch(&self.store.of_key(opening.key), opening.last).is_some();
+        let first = first.or_else(|| opening.observations().first().filter(|_| is_open()));
+        first.map(|first| first.opening.clone()).or_else(|| opening.successor.clone())
     }
 
     /// What holds back by the store is looked at again each second: no call for each Signal that waits.
@@ -133,7 +158,7 @@ impl Engine {
     pub(super) fn open(&mut self, mut opening: OpeningKey) -> OpeningOutcome {
         let Some(first) = self.opens_with(&opening) else { return self.nothing_opens(opening) };
         if let Some(why) = self.held_back_by_store(&opening, &first) {
-            return OpeningOutcome::HeldBack(why, opening.into_observations());
+            return OpeningOutcome::HeldBack(why, self.let_go(opening));
         }
         let known = open_epoch(&self.store.of_key(opening.key), opening.last).is_some();
         if !known && self.settings.rules.keep(Rule::OpenAfterLook) {
@@ -148,7 +173,7 @@ impl Engine {
     fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> OpeningOutcome {
         let objects = self.store.of_key(opening.key);
         match choose(&objects, opening.last, self.policies.named(&first.policy), self.now) {
-            Choice::HeldBack(why) => OpeningOutcome::HeldBack(why, opening.into_observations()),
+            Choice::HeldBack(why) => OpeningOutcome::HeldBack(why, self.let_go(opening)),
             Choice::Adopt(epoch) | Choice::Open(epoch) => {
                 let there = objects.iter().map(|object| object.epoch()).collect();
                 self.open_in_ledger(opening, first, epoch, there)
@@ -196,14 +221,19 @@ impl Engine {
                     opening.step = Step::Mark(first, open);
                     return OpeningOutcome::Waits(opening);
                 }
-                self.opened(opening, &first, open)
+                self.take_over(opening, first, open)
             }
             // Closed in the ledger a moment ago.
             (Step::Open(first, epoch, there), LedgerReply::Opened(None)) => match epoch.checked_add(1) {
                 Some(next) => self.open_in_ledger(opening, first, next, there),
                 None => OpeningOutcome::Failed(IngestError::NoEpoch, opening),
             },
-            (Step::Mark(first, open), _) => self.opened(opening, &first, open),
+            (Step::Mark(first, open), _) => self.take_over(opening, first, open),
+            (Step::TakeOver(first, open, for_that), LedgerReply::TakenOver(taken)) => {
+                opening.successor.take_if(|_| !for_that);
+                self.has_taken_over(opening, &first, open, taken)
+            }
+            (Step::Drop, _) => OpeningOutcome::Done,
             (Step::Merge, LedgerReply::Merged(mut merges)) => self.opening_merged(opening, merges.pop()),
             (Step::Note, _) => {
                 self.all_known(opening);
@@ -213,13 +243,52 @@ impl Engine {
         }
     }
 
+    /// Where storms of the key are known to have ended, some may have left alerts.
+    fn take_over(&mut self, mut opening: OpeningKey, first: Arc<Opening>, epoch: Epoch) -> OpeningOutcome {
+        let for_that = opening.successor.is_some();
+        if opening.last.is_none() && !for_that && !self.store.has_closed(opening.key) {
+            return self.opened(opening, &first, epoch);
+        }
+        let id = StormId { key: opening.key, epoch };
+        self.ask_ledger(Task::Open(opening.key), LedgerCall::TakeOver(id, self.now));
+        // Whether it has done so nobody knows without the answer: then it is asked again.
+        opening.successor.get_or_insert_with(|| first.clone());
+        opening.step = Step::TakeOver(first, epoch, for_that);
+        OpeningOutcome::Waits(opening)
+    }
+
+    fn has_taken_over(
+        &mut self,
+        mut opening: OpeningKey,
+        first: &Arc<Opening>,
+        epoch: Epoch,
+        TakenOver { taken, firing }: TakenOver,
+    ) -> OpeningOutcome {
+        let id = StormId { key: opening.key, epoch };
+        // It may have taken them over before, by a process that died before it read their Signals.
+        if taken > 0 || firing > 0 && opening.successor.is_some() {
+            self.openings.offer(id, first);
+            self.took_over(id, first);
+        }
+        if !opening.observations().is_empty() {
+            return self.opened(opening, first, epoch);
+        }
+        if firing > 0 || self.store.get(id).is_some() {
+            return OpeningOutcome::Done;
+        }
+        // They have ended since.
+        self.ask_ledger(Task::Open(opening.key), LedgerCall::DropStorm(id));
+        opening.step = Step::Drop;
+        OpeningOutcome::Waits(opening)
+    }
+
     /// The ledger has an open storm of the key: the batch is merged into it. Not if a storm that one of its receipts names has
     /// ended: then what it held is not for another one.
     fn opened(&mut self, mut opening: OpeningKey, first: &Arc<Opening>, epoch: Epoch) -> OpeningOutcome {
         self.openings.offer(StormId { key: opening.key, epoch }, first);
         let ended = opening.observations().iter().any(|o| matches!(self.holder(o), Holder::Closed(..)));
         if ended && self.settings.rules.keep(Rule::HoldersCheckedTwice) {
-            return OpeningOutcome::Again(opening.into_observations());
+            return OpeningOutcome::Again(self.let_go(opening));
         }
         let call = LedgerCall::Merge { batches: opening.batch.clone(), now: self.now };
         self.ask_ledger(Task::Open(opening.key), call);

@@ -244,7 +244,8 @@ impl Engine {
             let listed = !self.store.has_open(key)
                 && opening.observations().iter().any(|observation| self.is_being_listed(part, observation));
             if listed {
-                self.wait_for_list(part, opening.into_observations());
+                let waits = self.let_go(opening);
+                self.wait_for_list(part, waits);
                 self.opening_is_over(key, part, Vec::new());
             } else {
                 let outcome = self.open(opening);
@@ -267,6 +268,9 @@ impl Engine {
             OpeningOutcome::Waits(opening) => self.ingest.pool.waits(opening),
             OpeningOutcome::Done => {
                 self.ingest.pool.succeeds();
+                self.opening_is_over(key, part, Vec::new());
+            }
+            OpeningOutcome::HeldBack(_, observations) if observations.is_empty() => {
                 self.opening_is_over(key, part, Vec::new());
             }
             OpeningOutcome::HeldBack(why, observations) => {
@@ -304,7 +308,9 @@ impl Engine {
     /// The back-off is over: what failed is merged again.
     pub(in crate::engine) fn open_again(&mut self) {
         for opening in self.ingest.pool.take_failed() {
-            self.opening_is_over(opening.key(), opening.part(), opening.into_observations());
+            let (key, part) = (opening.key(), opening.part());
+            let again = self.let_go(opening);
+            self.opening_is_over(key, part, again);
         }
     }
 

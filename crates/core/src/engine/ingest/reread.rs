@@ -79,6 +79,11 @@ impl Rereads {
         Some((namespace, reading))
     }
 
+    /// Whether this namespace is being read, or will be.
+    pub(super) fn reads(&self, namespace: &str) -> bool {
+        self.by_namespace.contains_key(namespace)
+    }
+
     fn holds_up(&self, observation: &Observation) -> bool {
         self.by_namespace.get(observation.opening.object_namespace.as_str()).is_some_and(Reading::holds_up)
     }
@@ -236,6 +241,7 @@ impl Engine {
             return;
         }
         rereads.by_namespace.remove(namespace);
+        self.ingest.successors.reread(namespace);
         for id in self.resync.waiting() {
             if self.namespace_of(id).is_none_or(|of| of == *namespace) {
                 self.resync.waits_no_longer(id);

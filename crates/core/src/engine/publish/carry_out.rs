@@ -107,7 +107,8 @@ impl Engine {
                 self.receipts.release(id);
                 Ok(Turn::End(run, Next::After(delay)))
             }
-            (RunPhase::Close(reason), LedgerReply::Closing(Closing::Closed { .. })) => {
+            (RunPhase::Close(reason), LedgerReply::Closing(Closing::Closed { left })) => {
+                self.is_closed(id, *left);
                 self.tell(id, |name| Fact::ClosedInLedger(name, reason));
                 Ok(Turn::Again(run))
             }
@@ -297,6 +298,9 @@ impl Engine {
             self.drop_receipts(id);
         } else {
             self.receipts.release(id);
+        }
+        if self.openings.get(id).is_some() {
+            self.is_over(id);
         }
         self.openings.remove(id);
         self.refused.remove(&id);
