@@ -14,7 +14,8 @@ use crate::api::{
 };
 use crate::runtime::error::{ApiError, call};
 use crate::storm::holding::HeldBack;
-use crate::storm::{SignalRef, cut};
+use crate::storm::places::write_places;
+use crate::storm::{Past, SignalRef, cut};
 
 /// Writes the receipt of a Signal.
 pub(super) async fn write(client: &Client, receipt: &Receipt, now: Timestamp) -> Result<(), ApiError> {
@@ -29,6 +30,14 @@ pub(super) async fn write(client: &Client, receipt: &Receipt, now: Timestamp) ->
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let what = || format!("write the receipt of Signal {namespace}/{name}");
     call(what, api.patch_status(name, &params, &Patch::Merge(&body))).await.map(drop)
+}
+
+/// A merge patch: what is absent is removed, for an earlier receipt may have said it.
+fn summary(receipt: &Receipt) -> OccurrenceSummary {
+    let Receipt { total, new, rejected, held, .. } = receipt;
+    let of = |past| write_places(held.iter().filter(|(_, of)| *of == past).map(|(place, _)| *place));
+    let (held, handled) = (of(Past::Over), of(Past::Handled));
+    OccurrenceSummary { total: *total, new: *new, rejected: *rejected, held, handled }
 }
 
 /// The status that says what a receipt says.
@@ -52,7 +61,7 @@ pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
     SignalStatus {
         conditions: [accepted].into_iter().chain(grouped).map(observed).collect(),
         storm: receipt.storm.clone(),
-        occurrences: Some(OccurrenceSummary { total: receipt.total, new: receipt.new, rejected: receipt.rejected }),
+        occurrences: Some(summary(receipt)),
         // The spec is immutable, so there is one generation only.
         observed_generation: Some(1),
         merged_at: (!waits).then_some(Time(now)),

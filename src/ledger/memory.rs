@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, Snapshot, TakenOver, Version,
-    wholly_held,
+    any_held,
 };
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
@@ -103,13 +103,11 @@ impl KeyRecord {
         self.expire(now);
         let Self { open, alerts, last_met, last_closed, .. } = self;
         let Some(storm) = open else {
-            let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
-            return Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: *last_closed };
+            return Merge::not_open(observations, alerts, *last_closed);
         };
         for observation in observations {
             last_met.replace(DedupWindow { now, horizon: observation.dedup_horizon });
         }
-        let held = wholly_held(observations, |report| alerts.holds(report));
         let news: Vec<News> = observations.iter().map(|o| join(alerts, &mut storm.extent, o)).collect();
         if news.iter().any(|news| news.changed) {
             *version += 1;
@@ -117,8 +115,10 @@ impl KeyRecord {
             storm.unpublished.extend(news.iter().flat_map(|news| &news.alerts).map(|uid| (*version, *uid)));
             storm.dirty_since.get_or_insert(now);
         }
+        let (new, held) = news.into_iter().map(|news| (news.reports, news.held)).unzip();
+        let held = any_held(held);
         let last = last_closed.filter(|_| !held.is_empty());
-        Merge::Joined { epoch: storm.epoch, new: news.iter().map(|news| news.reports).collect(), held, last }
+        Merge::Joined { epoch: storm.epoch, new, held, last }
     }
 
     /// Takes the open storm out if it is the one of this epoch.

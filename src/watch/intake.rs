@@ -13,10 +13,11 @@ use crate::storm::grouping::{Attribute, GroupBy, Member};
 use crate::storm::matching::{Labels, Subject};
 use crate::storm::metadata::whole_seconds;
 use crate::storm::pattern::Scope;
+use crate::storm::places::{MAX_PLACES, read_places};
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    DigestKey, Observation, Opening, Policy, PolicySet, Reach, Rejection, Report, Resource, SignalRef, cut, given,
-    rescope, uid,
+    DigestKey, HeldReports, Observation, Opening, Past, Policy, PolicySet, Reach, Rejection, Report, Resource,
+    SignalRef, cut, given, rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -86,7 +87,7 @@ pub fn intake(
     if !groupings.is_empty() {
         groupings.push(opening.clone());
     }
-    Ok(Observation {
+    let observation = Observation {
         key: opening.key(),
         opening,
         groupings,
@@ -99,6 +100,7 @@ pub fn intake(
         last_seen,
         reported_at,
         reports,
+        held: Vec::new(),
         refused,
         clamped,
         resource_version: signal.resource_version(),
@@ -108,7 +110,26 @@ pub fn intake(
             .filter(|verdict| is_waiting(&verdict.reason))
             .map(|verdict| verdict.message.clone()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
+    };
+    Ok(match signal.status.as_ref().and_then(|status| status.occurrences.as_ref()) {
+        Some(told) => Observation { held: held(&observation, told), ..observation },
+        None => observation,
     })
+}
+
+/// The reports that no storm took in, as the receipt says.
+fn held(observation: &Observation, told: &api::OccurrenceSummary) -> HeldReports {
+    let read = |text: &Option<String>| text.as_deref().map(read_places).unwrap_or_default();
+    let (over, handled) = (read(&told.held), read(&told.handled));
+    if over.is_empty() && handled.is_empty() {
+        return HeldReports::new();
+    }
+    let past = |(index, place)| match (over.contains(&place), handled.contains(&place)) {
+        (_, true) => Some((index, Past::Handled)),
+        (true, false) => Some((index, Past::Over)),
+        (false, false) => None,
+    };
+    (0..).zip(observation.places()).filter_map(past).collect()
 }
 
 /// The Rejection of a Signal in `own`, which may speak of nothing else, and says that the trouble is elsewhere.
@@ -331,6 +352,8 @@ impl<'a> OccurrenceReader<'a> {
     }
 
     fn refuse(&mut self, message: impl Fn() -> String) {
+        let place = self.reports.len() + self.refused.count;
+        self.refused.places.extend(u16::try_from(place).ok().filter(|place| *place < MAX_PLACES));
         self.refused.count += 1;
         self.refused.first.get_or_insert_with(message);
     }

@@ -110,7 +110,7 @@ async fn a_resource_whose_name_kubernetes_could_not_store_is_refused_and_the_oth
         let status = signal.status.as_ref().unwrap();
         assert_eq!((signal.name_any().as_str(), accepted(signal)), (judged.name, Some(judged.reason)));
         assert!(status.conditions[0].message.contains(judged.says), "{}", status.conditions[0].message);
-        let counts = status.occurrences.unwrap();
+        let counts = status.occurrences.clone().unwrap();
         assert_eq!((counts.total, counts.rejected), (judged.total, judged.rejected));
     }
     let object = world.one_storm("the others count", |storm| storm.alert_count == 2).await;
@@ -179,7 +179,7 @@ async fn a_malformed_object_is_one_rejection_on_that_object_and_never_blocks_the
         assert_eq!(condition.status, if whole { "False" } else { "True" }, "{}", judged.name);
         assert!(condition.message.contains(judged.says), "{}: {}", judged.name, condition.message);
         assert_eq!(status.storm.is_none(), whole, "{}", judged.name);
-        let counts = status.occurrences.unwrap();
+        let counts = status.occurrences.clone().unwrap();
         assert_eq!((counts.total, counts.rejected), (judged.total, judged.rejected), "{}", judged.name);
     }
     for judged in &bad {
@@ -224,7 +224,8 @@ async fn every_signal_ends_with_exactly_one_reason_and_received_is_merged_plus_k
     twice.spec.occurrences = Some(vec![same(), same()]);
     world.create(&twice).await;
     let signals = world.receipts(rejected().len() + 4).await;
-    let counts: Vec<_> = signals.iter().map(|signal| signal.status.as_ref().unwrap().occurrences.unwrap()).collect();
+    let counts: Vec<_> =
+        signals.iter().map(|signal| signal.status.as_ref().unwrap().occurrences.clone().unwrap()).collect();
     let (total, new, refused) =
         counts.iter().fold((0, 0, 0), |(a, b, c), count| (a + count.total, b + count.new, c + count.rejected));
     let expected_bad: i64 = rejected().iter().map(|judged| judged.total).sum();

@@ -51,7 +51,7 @@ async fn every_accepted_signal_is_counted_exactly_once_per_distinct_occurrence()
     assert_eq!((storm.affected_count, storm.affected_resources.len(), storm.truncated), (400, 100, true));
     let receipts = world.receipts(3).await;
     let sum = |part: fn(&stormfold::api::OccurrenceSummary) -> i64| -> i64 {
-        receipts.iter().map(|signal| part(&signal.status.as_ref().unwrap().occurrences.unwrap())).sum()
+        receipts.iter().map(|signal| part(&signal.status.as_ref().unwrap().occurrences.clone().unwrap())).sum()
     };
     assert_eq!((sum(|o| o.total), sum(|o| o.new), sum(|o| o.rejected)), (650, 450, 0));
 }

@@ -91,7 +91,7 @@ async fn a_signal_speaks_of_its_own_namespace_unless_that_may_speak_of_others() 
         let status = signal.status.as_ref().unwrap();
         let message = &status.conditions[0].message;
         assert_eq!(
-            (status.conditions[0].reason.as_str(), status.occurrences.unwrap().rejected),
+            (status.conditions[0].reason.as_str(), status.occurrences.clone().unwrap().rejected),
             (reason, refused),
             "{message}"
         );

@@ -96,6 +96,7 @@ pub fn receipt(signal: SignalRef, storm: String) -> Receipt {
         total: 1,
         new: 1,
         rejected: 0,
+        held: Vec::new(),
         verdict: Verdict::Merged,
         missing_labels: Vec::new(),
         version: None,

@@ -7,6 +7,7 @@ use stormfold::api::RemediationRequest;
 use stormfold::cluster::request_of;
 use stormfold::ledger::{Ledger, Merge};
 use stormfold::metrics::{ApiWrite, DispositionLabel, WriteResult};
+use stormfold::storm::Past;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::name::storm_name;
 use stormfold_core::engine::effect::Next;
@@ -184,7 +185,8 @@ async fn a_storm_that_is_open_in_the_cluster_but_unknown_to_the_ledger_is_adopte
 }
 
 async fn is_forgotten(press: &mut Press) {
-    let held = Merge::NotOpen { opens: vec![false], last: Some(EPOCH) };
+    let over = vec![vec![(0, Past::Over)]];
+    let held = Merge::NotOpen { opens: vec![false], held: over, last: Some(EPOCH) };
     assert_eq!(press.merge("prod", &[1], 0).await, held, "delivered again, it opens nothing");
     assert!(matches!(press.merge("prod", &[2], 60).await, Merge::NotOpen { opens, .. } if opens == [true]));
     assert_eq!(press.run(storm(), vec![]).await, Next::Done);

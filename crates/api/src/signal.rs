@@ -214,7 +214,7 @@ pub struct SignalStatus {
 }
 
 /// What became of a Signal's occurrences.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OccurrenceSummary {
     /// How many the Signal has.
@@ -226,4 +226,14 @@ pub struct OccurrenceSummary {
     /// How many were refused.
     #[schemars(range(min = 0))]
     pub rejected: i64,
+    /// Those that no storm took in because their alerts were over: late reports of what an earlier storm counted. Their numbers, and
+    /// ranges of numbers: `0-3,7`. Counted from 0: the items of `spec.occurrences`, then the lines of `spec.table` that are not blank.
+    #[serde(default)]
+    #[schemars(length(max = 8_400), regex(pattern = r"^[0-9,-]*$"))]
+    pub held: Option<String>,
+    /// Those that no storm took in because a person had handled their alerts, by deleting or closing the RemediationRequest that they
+    /// were in. As in `held`.
+    #[serde(default)]
+    #[schemars(length(max = 8_400), regex(pattern = r"^[0-9,-]*$"))]
+    pub handled: Option<String>,
 }

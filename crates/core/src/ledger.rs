@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::disposition::Disposition;
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{AlertReport, DEDUP_HORIZON, DigestKey, Epoch, Micros, Observation, StormId, StormKey};
+use crate::storm::{
+    AlertRegisters, AlertReport, DEDUP_HORIZON, DigestKey, Epoch, HeldReports, Micros, Observation, StormId, StormKey,
+};
 
 /// The observations of one key.
 pub type Batch = (StormKey, Vec<Observation>);
@@ -81,11 +83,9 @@ pub enum Durability {
     Lost,
 }
 
-/// For each observation whether closed storms hold all of it; empty when they hold none as a whole.
-pub fn wholly_held(observations: &[Observation], is_held: impl Fn(&AlertReport) -> bool) -> Vec<bool> {
-    let whole = |o: &Observation| !o.reports.is_empty() && o.says().all(|report| is_held(&report));
-    let held: Vec<bool> = observations.iter().map(whole).collect();
-    if held.contains(&true) { held } else { Vec::new() }
+/// What `Merge` says of observations of which these are held: nothing when none has any.
+pub fn any_held(held: Vec<HeldReports>) -> Vec<HeldReports> {
+    if held.iter().all(Vec::is_empty) { Vec::new() } else { held }
 }
 
 /// Identifies one state of a storm among all its states. Only the ledger that made it reads the fields.
@@ -112,8 +112,8 @@ pub enum Merge {
         epoch: Epoch,
         /// For each observation, in order, how many of its reports were new.
         new: Vec<usize>,
-        /// For each observation whether closed storms hold all of it, so that nothing of it is in this storm. Empty: none is.
-        held: Vec<bool>,
+        /// For each observation its reports that are no part of this storm, because their alerts were over or handled before. Empty: none has any.
+        held: Vec<HeldReports>,
         /// The epoch of the last storm that the ledger closed, where something is held.
         last: Option<Epoch>,
     },
@@ -121,6 +121,8 @@ pub enum Merge {
     NotOpen {
         /// For each observation, in order, whether it has an alert that fires and is in no storm: whether it opens one.
         opens: Vec<bool>,
+        /// For each observation its reports that no storm takes in, as for a storm that is open.
+        held: Vec<HeldReports>,
         /// The epoch of the last storm that the ledger closed.
         last: Option<Epoch>,
     },
@@ -132,6 +134,16 @@ pub enum Merge {
         /// What the ledger says.
         why: String,
     },
+}
+
+impl Merge {
+    /// Of observations of a key with these alerts and without an open storm.
+    pub fn not_open(observations: &[Observation], alerts: &AlertRegisters, last: Option<Epoch>) -> Self {
+        let past = |(place, report)| Some((place, alerts.past(&report)?));
+        let held = observations.iter().map(|o| (0..).zip(o.says()).filter_map(past).collect()).collect();
+        let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
+        Self::NotOpen { opens: observations.iter().map(opens).collect(), held: any_held(held), last }
+    }
 }
 
 /// The state of one storm as of one moment.

@@ -2,7 +2,7 @@
 
 use crate::ledger::LedgerError;
 use crate::storm::alerts::{AlertRegister, AlertStanding};
-use crate::storm::{AlertRegisters, AlertReport, Digest, Says};
+use crate::storm::{AlertRegisters, AlertReport, Digest, Past, Says};
 
 /// The counts at the head of the alerts.
 const HEAD: usize = 16;
@@ -15,6 +15,8 @@ pub(super) fn write_report(bytes: &mut Vec<u8>, report: &AlertReport) {
         Says::Resolved => 0,
         Says::Firing { resolvable: false } => 1,
         Says::Firing { resolvable: true } => 2,
+        Says::Held(Past::Over) => 3,
+        Says::Held(Past::Handled) => 4,
     };
     // Nothing is reported before 1970, and seven bytes last until the year 2255 in what Lua counts exactly.
     let at = report.at.max(0).to_be_bytes();

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::alerts::write_report;
 use super::keys::StormNames;
 use super::look::Look;
-use crate::ledger::wholly_held;
 use crate::storm::alerts::Joined;
-use crate::storm::{AlertRegisters, AlertReport, Digest, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertRegisters, Digest, Epoch, HeldReports, Observation, StormId, StormKey};
 
 /// Resources per storm that are known to be counted, and not sent again. Beyond that, all are forgotten and sent once more: harmless,
 /// and it bounds a storm's part of this process to some 300 KB.
@@ -66,6 +65,8 @@ pub(super) struct Untold {
     pub(super) marks: bool,
     /// For each observation, how many of its reports said something new.
     pub(super) counts: Vec<usize>,
+    /// For each observation, its reports that are no part of the storm.
+    pub(super) held: Vec<HeldReports>,
     /// AlertRegisters that join the storm.
     pub(super) joining: Vec<Digest>,
 }
@@ -155,11 +156,12 @@ impl KnownStorm {
         let (mut untold, mut registers, mut once) = (Untold::default(), Registers::default(), HashSet::new());
         let alerts = self.alerts.get_or_insert_default();
         for observation in observations {
-            let (mut count, mut touched) = (0, false);
-            for report in &observation.reports {
-                let says = observation.says_of(report);
-                let held = alerts.holds(&says);
+            let (mut count, mut touched, mut pasts) = (0, false, HeldReports::new());
+            for (place, (report, says)) in (0..).zip(observation.reports.iter().zip(observation.says())) {
+                let past = alerts.past(&says);
                 let joined = alerts.join(&says);
+                let held = past.is_some();
+                pasts.extend(past.map(|past| (place, past)));
                 if joined != Joined::Nothing {
                     write_report(&mut untold.journal, &says);
                 }
@@ -174,6 +176,7 @@ impl KnownStorm {
                 }
             }
             untold.counts.push(count);
+            untold.held.push(pasts);
             if touched {
                 registers = registers.join(&Registers::of(observation));
             }
@@ -243,14 +246,9 @@ impl KnownStorms {
         storm.unshown.extend(taken.into_iter().map(|uid| (merged, uid)));
     }
 
-    /// For each observation whether closed storms hold all of it, and the last of them where something is held.
-    pub(super) fn wholly_held(&self, key: StormKey, observations: &[Observation]) -> (Vec<bool>, Option<Epoch>) {
-        let inner = self.lock();
-        let Some(storm) = inner.open.get(&key) else { return (Vec::new(), None) };
-        let holds = |report: &AlertReport| storm.alerts.as_ref().is_some_and(|alerts| alerts.holds(report));
-        let held = wholly_held(observations, holds);
-        let last = storm.last.filter(|_| !held.is_empty());
-        (held, last)
+    /// The last storm of this key that was closed.
+    pub(super) fn last(&self, key: StormKey) -> Option<Epoch> {
+        self.lock().open.get(&key)?.last
     }
 
     /// What these observations tell a storm that the server does not know.

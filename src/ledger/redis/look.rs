@@ -10,7 +10,7 @@ use super::merge::PIPELINE;
 use super::reply::{read, whole};
 use crate::ledger::{Batch, LedgerError, Merge};
 use crate::metrics::LedgerOperation;
-use crate::storm::{AlertRegisters, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertRegisters, Epoch, StormId, StormKey};
 
 /// What the server says of a key.
 #[derive(Default)]
@@ -66,6 +66,5 @@ impl RedisLedger {
 pub(super) fn not_open((_, observations): &Batch, look: Option<&Look>) -> Merge {
     let nothing = AlertRegisters::default();
     let alerts = look.map_or(&nothing, |look| &look.alerts);
-    let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
-    Merge::NotOpen { opens: observations.iter().map(opens).collect(), last: look.and_then(|look| look.last) }
+    Merge::not_open(observations, alerts, look.and_then(|look| look.last))
 }

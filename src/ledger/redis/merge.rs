@@ -13,7 +13,7 @@ use super::known::MergeTarget;
 use super::look::not_open;
 use super::piece::Piece;
 use super::reply::{CommandReply, read};
-use crate::ledger::{Batch, LedgerError, Merge};
+use crate::ledger::{Batch, LedgerError, Merge, any_held};
 use crate::metrics::{LedgerOperation, MergeOutcome};
 use crate::storm::{Observation, StormId};
 
@@ -38,6 +38,16 @@ enum Done {
 enum Attempt {
     Settled(Merge),
     Stray,
+}
+
+impl Attempt {
+    /// Where nothing is held, nothing is said of it.
+    fn tell_held(&mut self) {
+        if let Self::Settled(Merge::Joined { held, last, .. }) = self {
+            *held = any_held(std::mem::take(held));
+            last.take_if(|_| held.is_empty());
+        }
+    }
 }
 
 impl RedisLedger {
@@ -76,9 +86,9 @@ impl RedisLedger {
         for (index, batch) in batches.iter().enumerate() {
             attempts.push(match self.known.target(batch.0) {
                 Some(target) => {
-                    let (held, last) = self.known.wholly_held(batch.0, &batch.1);
+                    let last = self.known.last(batch.0);
                     self.cut(index, batch, &target, &mut pieces);
-                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new(), held, last })
+                    Attempt::Settled(Merge::Joined { epoch: target.epoch, new: Vec::new(), held: Vec::new(), last })
                 }
                 None => Attempt::Settled(not_open(batch, closed.get(&batch.0))),
             });
@@ -92,7 +102,10 @@ impl RedisLedger {
             }
             for (piece, done) in chunk.iter().zip(sent?) {
                 match (done, &mut attempts[piece.batch]) {
-                    (Done::Joined, Attempt::Settled(Merge::Joined { new, .. })) => new.extend(&piece.untold.counts),
+                    (Done::Joined, Attempt::Settled(Merge::Joined { new, held, .. })) => {
+                        new.extend(&piece.untold.counts);
+                        held.extend_from_slice(&piece.untold.held);
+                    }
                     // Another piece of this batch was a stray, or refused: all of the batch is merged again, and this part of it is
                     // known then.
                     (Done::Joined, _) | (Done::Full(_), Attempt::Stray) => {}
@@ -108,6 +121,7 @@ impl RedisLedger {
                 }
             }
         }
+        attempts.iter_mut().for_each(Attempt::tell_held);
         Ok(attempts)
     }
 

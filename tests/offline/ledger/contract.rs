@@ -8,7 +8,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Closing, Ledger, Merge, Snapshot, TakenOver};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{AlertRegisters, Epoch, Observation, Severity, StormId};
+use stormfold::storm::{AlertRegisters, Epoch, HeldReports, Observation, Severity, StormId};
 
 use super::{Key, Said, empty, histories, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -92,7 +92,7 @@ impl Model {
         let batch = [(self.key.key, vec![signal.clone()])];
         let opens = signal.says().any(|report| self.alerts.opens(&report));
         let mut merged = ledger.merge(&batch, now(step)).await.unwrap().remove(0);
-        if let Merge::NotOpen { opens: said, last } = merged {
+        if let Merge::NotOpen { opens: said, last, .. } = merged {
             assert_eq!(self.open, None);
             assert_eq!(said, [opens]);
             assert_eq!(last, (self.last > 0).then_some(self.last));
@@ -106,11 +106,11 @@ impl Model {
             merged = ledger.merge(&batch, now(step)).await.unwrap().remove(0);
         }
         let Merge::Joined { new, held, .. } = merged else { panic!("it is open: {merged:?}") };
-        let whole = signal.says().all(|report| self.alerts.holds(&report));
-        assert_eq!(held, if whole { vec![true] } else { vec![] });
-        let mut count = 0;
-        for (report, says) in signal.reports.iter().zip(signal.says().collect::<Vec<_>>()) {
-            let held = self.alerts.holds(&says);
+        let (mut count, mut pasts) = (0, HeldReports::new());
+        for (place, (report, says)) in (0..).zip(signal.reports.iter().zip(signal.says().collect::<Vec<_>>())) {
+            let past = self.alerts.past(&says);
+            pasts.extend(past.map(|past| (place, past)));
+            let held = past.is_some();
             let was_in = self.alerts.get(report.uid).is_some_and(|alert| alert.standing.is_in_storm());
             let joined = self.alerts.join(&says);
             count += usize::from(joined.is_new() && !held);
@@ -127,6 +127,7 @@ impl Model {
             }
         }
         assert_eq!(new, [count]);
+        assert_eq!(held.into_iter().flatten().collect::<HeldReports>(), pasts);
     }
 
     async fn open(&mut self, ledger: &dyn Ledger, step: i64) {

@@ -8,7 +8,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Closing, DedupWindow, Holding, Ledger, Merge};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{Observation, StormId};
+use stormfold::storm::{Observation, Past, StormId};
 
 use super::{Key, Said, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -81,7 +81,7 @@ async fn what_a_person_handled_is_new_again_after_the_dedup_horizon() {
     ledger.hold(&Holding { key: key.key, epoch: None, reports, end, at: now(0).into() }).await.unwrap();
     let after = 6 * 3600 + 1;
     let merged = ledger.merge(&[(key.key, vec![signal(after)])], now(after)).await.unwrap();
-    assert_eq!(merged, [Merge::NotOpen { opens: vec![true], last: None }]);
+    assert_eq!(merged, [Merge::NotOpen { opens: vec![true], held: vec![], last: None }]);
 }
 
 // Invariant 1: the receipt of a Signal that closed storms hold must not name the open one, or a list would count it there once the
@@ -95,7 +95,9 @@ async fn what_is_held_is_told_apart(ledger: &dyn Ledger) {
     ledger.hold(&Holding { key: key.key, epoch: Some(7), reports, end, at: now(0).into() }).await.unwrap();
     ledger.open(id, &key.pattern, now(0)).await.unwrap();
     let batch = [(key.key, vec![signal([1, 2]), signal([2, 3])])];
-    let joined = Merge::Joined { epoch: 9, new: vec![0, 1], held: vec![true, false], last: Some(7) };
+    let over = |place| (place, Past::Over);
+    let held = vec![vec![over(0), over(1)], vec![over(0)]];
+    let joined = Merge::Joined { epoch: 9, new: vec![0, 1], held, last: Some(7) };
     assert_eq!(ledger.merge(&batch, now(1)).await.unwrap(), [joined]);
     let batch = [(key.key, vec![key.signal(&Said::at(0, &[(3, true)]))])];
     let joined = Merge::Joined { epoch: 9, new: vec![0], held: vec![], last: None };

@@ -10,32 +10,47 @@ use stormfold::ledger::redis::RedisLedger;
 use stormfold::ledger::{Closing, Holding, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{AlertReport, Epoch, Observation, StormId, StormMetadata};
+use stormfold::storm::{AlertReport, Epoch, HeldReports, Observation, StormId, StormMetadata};
 
 use super::histories::Step;
 use super::{Key, Said, empty, now, redis_ledger};
 use crate::redis_server::RedisServer;
 
 /// A Signal that was merged.
+#[derive(Clone)]
 struct Delivered {
     said: Said,
     /// The storm that joined it last.
     storm: Option<Epoch>,
+    /// Its reports that no storm took in.
+    held: HeldReports,
     /// The storm that its receipt names.
     receipt: Option<Epoch>,
+    /// What its receipt says of its reports.
+    told: HeldReports,
 }
 
 impl Delivered {
     /// What ingest makes of a merge: a Signal that closed storms hold has its receipt at once, and joins none.
     fn of(said: &Said, merge: &Merge, index: usize) -> Self {
+        let (Merge::Joined { held, .. } | Merge::NotOpen { held, .. }) = merge else {
+            panic!("the memory ledger is never full")
+        };
+        let held = held.get(index).cloned().unwrap_or_default();
         let (storm, last) = match merge {
-            Merge::Joined { held, last, .. } if held.get(index) == Some(&true) => (None, *last),
+            Merge::Joined { last, .. } if held.len() == said.reports.len() => (None, *last),
             Merge::Joined { epoch, .. } => (Some(*epoch), None),
             Merge::NotOpen { last, .. } => (None, *last),
             Merge::Full { .. } => panic!("the memory ledger is never full"),
         };
         let fires = said.reports.iter().any(|(_, firing)| *firing);
-        Self { said: said.clone(), storm, receipt: last.filter(|_| fires) }
+        let told = if storm.is_none() { held.clone() } else { HeldReports::new() };
+        Self { said: said.clone(), storm, held, receipt: last.filter(|_| fires), told }
+    }
+
+    /// It has the receipt of this storm.
+    fn has_receipt(&mut self, storm: Epoch) {
+        (self.receipt, self.told) = (Some(storm), self.held.clone());
     }
 }
 
@@ -101,6 +116,11 @@ impl<'a> Play<'a> {
         all.iter().map(|said| self.key.signal(said)).collect()
     }
 
+    /// As the API server has it.
+    fn listed(&self, signal: &Delivered) -> Observation {
+        Observation { held: signal.told.clone(), ..self.key.signal(&signal.said) }
+    }
+
     /// Of the step that is played.
     fn reported(&self, all: &[Said]) -> Vec<Said> {
         all.iter().map(|said| said.reported(self.at)).collect()
@@ -140,11 +160,15 @@ impl<'a> Play<'a> {
         self.compare().await;
     }
 
-    /// Delivers as ingest does: merge; open when something fires anew; merge again.
     async fn deliver(&mut self, all: &[Said]) {
-        let batch = [(self.key.key, self.signals(all))];
+        self.deliver_listed(all, self.signals(all)).await;
+    }
+
+    /// Delivers as ingest does: merge; open when something fires anew; merge again.
+    async fn deliver_listed(&mut self, all: &[Said], signals: Vec<Observation>) {
+        let batch = [(self.key.key, signals)];
         let mut outcomes = self.merge(&batch).await;
-        if let Merge::NotOpen { opens, last } = &outcomes {
+        if let Merge::NotOpen { opens, last, .. } = &outcomes {
             assert_eq!(self.open, None);
             if opens.contains(&true) {
                 self.open_both((4_100_000_000 + self.at).max(last.map_or(0, |last| last + 1))).await;
@@ -177,9 +201,11 @@ impl<'a> Play<'a> {
             |signal: &Delivered| signal.receipt.filter(|epoch| !self.deleted.contains(epoch) && *epoch != id.epoch);
         let again: Vec<usize> = (0..self.delivered.len()).filter(|at| closed(&self.delivered[*at]).is_some()).collect();
         for at in again.into_iter().filter(|_| taken.taken > 0) {
-            let batch = [(self.key.key, self.signals(std::slice::from_ref(&self.delivered[at].said)))];
-            if matches!(self.merge(&batch).await, Merge::Joined { held, .. } if held.is_empty()) {
-                self.delivered[at].storm = Some(id.epoch);
+            let before = self.delivered[at].clone();
+            let merge = self.merge(&[(self.key.key, vec![self.listed(&before)])]).await;
+            let after = Delivered::of(&before.said, &merge, 0);
+            if after.storm.is_some() {
+                self.delivered[at] = Delivered { receipt: before.receipt, told: before.told, ..after };
             }
         }
     }
@@ -222,7 +248,7 @@ impl<'a> Play<'a> {
         self.shown = join(metadata, self.shown.take());
         self.has_object = true;
         for signal in self.delivered[..delivered].iter_mut().filter(|signal| signal.storm == Some(id.epoch)) {
-            signal.receipt = Some(id.epoch);
+            signal.has_receipt(id.epoch);
         }
     }
 
@@ -254,7 +280,7 @@ impl<'a> Play<'a> {
         self.memory.settle(id).await.unwrap();
         self.redis[0].settle(id).await.unwrap();
         for signal in self.delivered.iter_mut().filter(|signal| signal.storm == Some(id.epoch)) {
-            signal.receipt = Some(id.epoch);
+            signal.has_receipt(id.epoch);
         }
         self.ended.insert(id.epoch, StormEnd::of(CloseReason::Quiet, now(self.at)));
         (self.open, self.has_object, self.shown) = (None, false, None);
@@ -322,7 +348,7 @@ impl<'a> Play<'a> {
                     let holding = Holding {
                         key: self.key.key,
                         epoch: Some(epoch).filter(|epoch| !self.deleted.contains(epoch)),
-                        reports: self.key.signal(&signal.said).says().collect(),
+                        reports: self.listed(&signal).says().collect(),
                         end: self.ended[&epoch],
                         at: now(self.at).into(),
                     };
@@ -331,13 +357,13 @@ impl<'a> Play<'a> {
                     }
                     self.delivered.push(signal);
                 }
-                None => others.push((signal.said, signal.receipt)),
+                None => others.push(signal),
             }
         }
-        for (said, receipt) in others {
-            self.deliver(&[said]).await;
-            if let Some(signal) = self.delivered.last_mut().filter(|signal| signal.storm == receipt) {
-                signal.receipt = receipt;
+        for before in others {
+            self.deliver_listed(std::slice::from_ref(&before.said), vec![self.listed(&before)]).await;
+            if let Some(signal) = self.delivered.last_mut().filter(|signal| signal.storm == before.receipt) {
+                (signal.receipt, signal.told) = (before.receipt, before.told);
             }
         }
         if let Some(epoch) = self.open {

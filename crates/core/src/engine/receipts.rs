@@ -11,7 +11,7 @@ pub use registry::{ReceiptKey, Receipts};
 
 use crate::storm::holding::HeldBack;
 use crate::storm::metadata::count;
-use crate::storm::{Observation, Rejection, Severity, SignalRef, cut};
+use crate::storm::{HeldReports, Observation, Past, Rejection, Severity, SignalRef, cut};
 
 /// Conditions may have messages of 32 KB; nobody reads that.
 pub const MAX_MESSAGE: usize = 1_024;
@@ -29,6 +29,8 @@ pub struct Receipt {
     pub new: i64,
     /// Those of them that were rejected.
     pub rejected: i64,
+    /// Those of them that the storm did not take in, by their places in the Signal.
+    pub held: HeldReports,
     /// The verdict.
     pub verdict: Verdict,
     /// Labels by which its policy groups and which it lacks.
@@ -79,12 +81,24 @@ impl Receipt {
             total: count(observation.reports.len() + refused.count),
             new: count(new),
             rejected: count(refused.count),
+            held: HeldReports::new(),
             verdict: refused.first.clone().map_or(Verdict::Merged, Verdict::PartlyRejected),
             missing_labels: observation.missing_labels.clone(),
             version: observation.resource_version.clone(),
             pending: observation.pending_message.clone(),
             severity: observation.severity,
         }
+    }
+
+    /// With what the storm did not take in of the reports.
+    #[must_use]
+    pub(super) fn with_held(mut self, observation: &Observation, held: &[(u16, Past)]) -> Self {
+        let mut held = held.iter().peekable();
+        self.held = (0u16..)
+            .zip(observation.places())
+            .filter_map(|(index, place)| held.next_if(|(of, _)| *of == index).map(|(_, past)| (place, *past)))
+            .collect();
+        self
     }
 
     /// Of a Signal that did not pass it.
@@ -96,6 +110,7 @@ impl Receipt {
             total: count,
             new: 0,
             rejected: count,
+            held: HeldReports::new(),
             verdict: Verdict::Rejected(rejection),
             missing_labels: Vec::new(),
             version: None,

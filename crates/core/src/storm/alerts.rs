@@ -25,7 +25,21 @@ pub enum Says {
     },
     /// It is over. Of two reports at one instant this one counts.
     Resolved,
+    /// Something that no storm takes in, as the receipt of its Signal says.
+    Held(Past),
 }
+
+/// What an alert was when a report of it came that no storm took in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Past {
+    /// Over, at this time or later.
+    Over,
+    /// Handled by a person.
+    Handled,
+}
+
+/// The reports of a Signal that no storm took in, in order: the place of each, and what its alert was.
+pub type HeldReports = Vec<(u16, Past)>;
 
 /// When something was reported, in microseconds since 1970. A number, because a ledger has one for each alert.
 pub type Micros = i64;
@@ -125,9 +139,14 @@ impl AlertRegisters {
         self.registers.is_empty()
     }
 
-    /// Whether a storm would take nothing from this report: see [`AlertRegister::holds`].
+    /// Whether a storm would take nothing from this report: see [`AlertRegister::past`].
     pub fn holds(&self, report: &AlertReport) -> bool {
-        AlertRegister::holds(self.get(report.uid), report)
+        self.past(report).is_some()
+    }
+
+    /// What the alert of this report is, if a storm would take nothing from it: see [`AlertRegister::past`].
+    pub fn past(&self, report: &AlertReport) -> Option<Past> {
+        AlertRegister::past(self.get(report.uid), report)
     }
 
     /// Whether a storm opens for this report while none is open.

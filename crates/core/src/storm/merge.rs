@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::alerts::{AlertRegisters, Joined};
+use super::alerts::{AlertRegisters, HeldReports, Joined};
 use super::digest::Digest;
 use super::metadata::StormMetadata;
 use super::observation::Observation;
@@ -26,6 +26,8 @@ pub struct News {
     pub alerts: Vec<Digest>,
     /// How many reports said something that was not known.
     pub reports: usize,
+    /// The reports that are no part of the storm.
+    pub held: HeldReports,
     /// Whether the storm is another one than before.
     pub changed: bool,
 }
@@ -44,10 +46,11 @@ struct Extremes {
 pub fn join(alerts: &mut AlertRegisters, extent: &mut StormExtent, observation: &Observation) -> News {
     let mut news = News::default();
     let mut touched = false;
-    for report in &observation.reports {
-        let says = observation.says_of(report);
-        let held = alerts.holds(&says);
+    for (place, (report, says)) in (0..).zip(observation.reports.iter().zip(observation.says())) {
+        let past = alerts.past(&says);
         let joined = alerts.join(&says);
+        let held = past.is_some();
+        news.held.extend(past.map(|past| (place, past)));
         if joined.is_new() && !held {
             news.reports += 1;
             news.changed = true;

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod name;
 mod observation;
 pub mod pattern;
+pub mod places;
 pub mod policy;
 mod reach;
 pub mod resource;
@@ -21,7 +22,7 @@ pub mod sample;
 mod severity;
 mod text;
 
-pub use alerts::{AlertRegisters, AlertReport, Micros, Says};
+pub use alerts::{AlertRegisters, AlertReport, HeldReports, Micros, Past, Says};
 pub use decide::CloseReason;
 pub use digest::{Digest, DigestKey};
 pub use grouping::GroupBy;

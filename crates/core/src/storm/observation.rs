@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alerts::{AlertReport, Says};
+use super::alerts::{AlertReport, HeldReports, Says};
 use super::digest::{Digest, DigestKey};
 use super::metadata::Opening;
 use super::resource::{extract_resource_name, parse_resource_name};
@@ -49,6 +49,8 @@ pub struct Observation {
     pub reported_at: Timestamp,
     /// Its occurrences.
     pub reports: Vec<Report>,
+    /// Those of them that no storm took in, as its receipt says.
+    pub held: HeldReports,
     /// The occurrences that were refused, and why the first of them was.
     pub refused: Refused,
     /// How many times were clamped.
@@ -68,14 +70,22 @@ pub struct Observation {
 impl Observation {
     /// What it says of each of its alerts, in order.
     pub fn says(&self) -> impl Iterator<Item = AlertReport> {
-        self.reports.iter().map(|report| self.says_of(report))
+        let (at, resolvable) = (self.reported_at.as_microsecond(), self.resolvable);
+        let mut held = self.held.iter().peekable();
+        self.reports.iter().enumerate().map(move |(index, report)| {
+            let says = match held.next_if(|(of, _)| usize::from(*of) == index) {
+                Some((_, past)) => Says::Held(*past),
+                None if report.firing => Says::Firing { resolvable },
+                None => Says::Resolved,
+            };
+            AlertReport { uid: report.uid, at, says }
+        })
     }
 
-    /// What it says of the alert of one of its reports.
-    pub fn says_of(&self, report: &Report) -> AlertReport {
-        let firing = Says::Firing { resolvable: self.resolvable };
-        let says = if report.firing { firing } else { Says::Resolved };
-        AlertReport { uid: report.uid, at: self.reported_at.as_microsecond(), says }
+    /// Where each report is among the occurrences of the Signal, refused ones included: its items, then the lines of its table that are not blank.
+    pub fn places(&self) -> impl Iterator<Item = u16> {
+        let mut refused = self.refused.places.iter().peekable();
+        (0..u16::MAX).filter(move |place| refused.next_if_eq(&place).is_none()).take(self.reports.len())
     }
 
     /// Groups it otherwise: its texts are read in the scope of its storm.
@@ -107,6 +117,8 @@ pub struct Refused {
     pub count: usize,
     /// Why the first of them: names the line or the item.
     pub first: Option<String>,
+    /// Where they are, in order: see [`Observation::places`].
+    pub places: Vec<u16>,
 }
 
 /// One occurrence, as the ledger sees it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stormfold_core::disposition::Disposition;
 use stormfold_core::engine::call::{ApiCall, ApiFault, ApiFaultKind, ApiReply, Reply, SignalsPage};
 use stormfold_core::engine::input::Arrival;
+use stormfold_core::storm::Past;
 use stormfold_core::storm::decide::CloseReason;
 
 use super::case::{Case, LedgerRule};
@@ -46,7 +47,11 @@ impl Api {
                 ending: apply.ending,
             },
             ApiCall::WriteReceipt(receipt, _) => {
-                Self::WriteReceipt(signal_of(&receipt.signal), receipt.storm.as_deref().map(epoch_named))
+                let held = receipt.held.iter().fold(0, |held, (place, past)| {
+                    assert_eq!(*past, Past::Over, "nobody handles anything");
+                    held | 1 << place
+                });
+                Self::WriteReceipt(signal_of(&receipt.signal), (receipt.storm.as_deref().map(epoch_named), held))
             }
         }
     }

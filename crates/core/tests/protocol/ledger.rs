@@ -2,11 +2,11 @@
 //! what it mirrors in `src/ledger/redis`. No rule of the protocol is here: those that can be broken are how the ledger keeps its word.
 
 use stormfold_core::ledger::{
-    Begun, Closing, Durability, Holding, LedgerCall, LedgerReply, Merge, Snapshot, Version, wholly_held,
+    Begun, Closing, Durability, Holding, LedgerCall, LedgerReply, Merge, Snapshot, Version, any_held,
 };
 use stormfold_core::storm::alerts::Joined;
 use stormfold_core::storm::decide::LedgerView;
-use stormfold_core::storm::{AlertRegisters, DigestKey, Observation};
+use stormfold_core::storm::{AlertRegisters, DigestKey, HeldReports};
 
 use super::case::{Case, LedgerRule};
 use super::op::{At, Merging, Op, Piece, Progress};
@@ -127,17 +127,13 @@ impl Ledger {
         }
     }
 
-    /// `KnownStorms::wholly_held`, and `not_open`.
+    /// `KnownStorms::last`, and `not_open`.
     fn judge(&mut self, merging: Merging) -> Progress {
-        let Some(Known { alerts: Some(alerts), last, .. }) = &self.known else {
+        let Some(Known { alerts: Some(_), last, .. }) = &self.known else {
             let (last, alerts) = merging.closed.unwrap_or_default();
-            let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
-            let opens = merging.signals.iter().map(opens).collect();
-            return Done(LedgerReply::Merged(vec![Merge::NotOpen { opens, last: last.map(second) }]));
+            return Done(LedgerReply::Merged(vec![Merge::not_open(&merging.signals, &alerts, last.map(second))]));
         };
-        let held = wholly_held(&merging.signals, |report| alerts.holds(report));
-        let last = last.filter(|_| !held.is_empty());
-        self.cut(Merging { held, last, ..merging })
+        self.cut(Merging { last: *last, ..merging })
     }
 
     /// `RedisLedger::cut`: what the storm is not known to know.
@@ -145,12 +141,21 @@ impl Ledger {
         let Some(known) = &mut self.known else { panic!("it is known") };
         let alerts = known.alerts.get_or_insert_default();
         let mut touched = false;
-        for report in merging.signals.iter().flat_map(Observation::says) {
-            touched |= !alerts.holds(&report);
-            if alerts.join(&report) != Joined::Nothing {
-                merging.journal.push(report);
+        let mut held = Vec::new();
+        for signal in &merging.signals {
+            let mut pasts = HeldReports::new();
+            for (place, report) in (0..).zip(signal.says()) {
+                let past = alerts.past(&report);
+                touched |= past.is_none();
+                pasts.extend(past.map(|past| (place, past)));
+                if alerts.join(&report) != Joined::Nothing {
+                    merging.journal.push(report);
+                }
             }
+            held.push(pasts);
         }
+        merging.held = any_held(held);
+        merging.last.take_if(|_| merging.held.is_empty());
         let registers = touched && !known.registers;
         let marks = (registers || !merging.journal.is_empty()) && !known.marked;
         let piece = Piece { epoch: known.epoch, marks, registers };

@@ -6,7 +6,7 @@ use stormfold_core::rules::Rule;
 
 use super::case::{Budget, Case, LedgerRule};
 use super::search::search;
-use super::{END, case, fine, published};
+use super::{END, case, fine, in_turn, published};
 
 /// A rule, whoever keeps it.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use stormfold_core::ledger::{Closing, Holding, LedgerReply};
 use stormfold_core::storm::decide::{CloseReason, LedgerView};
-use stormfold_core::storm::{AlertRegisters, AlertReport, Observation};
+use stormfold_core::storm::{AlertRegisters, AlertReport, HeldReports, Observation};
 
 use super::case::{Case, LedgerRule};
 use super::ledger::Ledger;
@@ -48,8 +48,8 @@ pub struct Merging {
     pub signals: Vec<Observation>,
     /// What `look` said of a key without an open storm.
     pub closed: Option<(Option<Epoch>, AlertRegisters)>,
-    /// For each Signal whether closed storms hold all of it, and the last storm that was closed.
-    pub held: Vec<bool>,
+    /// For each Signal its reports that are no part of the storm, and the last storm that was closed.
+    pub held: Vec<HeldReports>,
     pub last: Option<Epoch>,
     /// What the piece under way tells its storm.
     pub journal: Vec<AlertReport>,

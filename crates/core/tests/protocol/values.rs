@@ -11,7 +11,7 @@ use stormfold_core::storm::decide::Wish;
 use stormfold_core::storm::fixtures::observation;
 use stormfold_core::storm::name::storm_name;
 use stormfold_core::storm::{
-    Observation, Opening, Outcome, Policy, PolicySet, Report, Says, Severity, SignalRef, StormId, StormKey,
+    Observation, Opening, Outcome, Past, Policy, PolicySet, Report, Says, Severity, SignalRef, StormId, StormKey,
     StormMetadata,
 };
 
@@ -93,13 +93,16 @@ pub fn observed(signal: Sig, said: Said, receipt: Option<Receipt>) -> Observatio
     let Said { alerts, at, says } = said;
     let firing = says != Says::Resolved;
     let reports = (0..8).filter(|bit| alerts & (1 << bit) != 0);
+    let (storm, held) = receipt.unwrap_or_default();
+    let is_held = |place: &u16| held & (1 << place) != 0;
     Observation {
         signal: VALUES.signals[usize::from(signal)].clone(),
         reports: reports.map(|bit| Report { uid: bit, firing, resource: None }).collect(),
+        held: (0..8).filter(is_held).map(|place| (place, Past::Over)).collect(),
         reported_at: time(at),
         resolvable: says != Says::Firing { resolvable: false },
         has_receipt: receipt.is_some(),
-        receipt: receipt.flatten().map(name),
+        receipt: storm.map(name),
         ..VALUES.template.clone()
     }
 }
@@ -108,8 +111,8 @@ pub fn observed(signal: Sig, said: Said, receipt: Option<Receipt>) -> Observatio
 pub fn token(rest: &[Observed]) -> Option<String> {
     let receipt = |receipt: &Option<Receipt>| match receipt {
         None => "owed".to_owned(),
-        Some(None) => "none".to_owned(),
-        Some(Some(epoch)) => epoch.to_string(),
+        Some((None, held)) => format!("none/{held}"),
+        Some((Some(epoch), held)) => format!("{epoch}/{held}"),
     };
     let text: Vec<String> = rest.iter().map(|(signal, told)| format!("{signal}={}", receipt(told))).collect();
     (!text.is_empty()).then(|| text.join(","))
@@ -119,8 +122,7 @@ pub fn token(rest: &[Observed]) -> Option<String> {
 pub fn rest_of(token: &str) -> Vec<Observed> {
     let receipt = |text: &str| match text {
         "owed" => None,
-        "none" => Some(None),
-        epoch => Some(Some(epoch.parse().unwrap())),
+        told => told.split_once('/').map(|(storm, held)| (storm.parse().ok(), held.parse().unwrap())),
     };
     let item = |text: &str| text.split_once('=').map(|(signal, told)| (signal.parse().unwrap(), receipt(told)));
     token.split(',').map(|text| item(text).unwrap()).collect()

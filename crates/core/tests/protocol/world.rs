@@ -15,8 +15,8 @@ use super::search::digest;
 
 /// Index of a Signal; also its place in a list, which the API server sorts by name.
 pub type Sig = u8;
-/// What the receipt of a Signal names: a storm, or none.
-pub type Receipt = Option<Epoch>;
+/// What the receipt of a Signal names: a storm, or none; and which of its reports no storm took in, one bit each.
+pub type Receipt = (Option<Epoch>, u8);
 
 /// A RemediationRequest. Its resourceVersion is told by `revision` and `finished`: each write changes one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -3,15 +3,25 @@
 -- appended: digest (8), what was said (1), when (7). The rules are those of `stormfold_core::storm::alerts`, which the histories hold them to.
 local HEAD, RECORD = 16, 16
 local UNSEEN, OVER, ENDED, FIRING, FIRING_RESOLVABLE, LEFT, HANDLED = 0, 1, 2, 3, 4, 5, 6
-local RESOLVED, SAYS_FIRING, SAYS_FIRING_RESOLVABLE = 0, 1, 2
+local RESOLVED, SAYS_FIRING, SAYS_FIRING_RESOLVABLE, HELD_OVER, HELD_HANDLED = 0, 1, 2, 3, 4
 -- Up to so many reports are looked for one by one, each in one pass over `a` by `string.find`; for more, all of `a` is indexed.
 local FEW = 16
 
 local function in_storm(standing) return standing == ENDED or standing == FIRING or standing == FIRING_RESOLVABLE end
 local function fires(standing) return standing >= FIRING end
 
+-- The end of `AlertRegister::held`: the register of an alert that is in no storm any more, as one report of it tells.
+local function past(standing, last, new, new_at, at)
+  if not standing then return new, new_at end
+  if in_storm(standing) then return end
+  if standing == UNSEEN and last >= new_at then return OVER, last end
+  if (standing == LEFT or standing == HANDLED) and at < last then return end
+  if new_at > last or new == OVER and new_at == last then return new, new_at end
+end
+
 -- `AlertRegister::joined`: the register after a report that the open storm takes in; nil: as before.
 local function joined(standing, last, says, at)
+  if says >= HELD_OVER then return past(standing, last, says == HELD_OVER and OVER or HANDLED, at, at) end
   if not standing then
     if says == RESOLVED then return UNSEEN, at end
     return says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE, at
@@ -39,7 +49,7 @@ end
 
 -- `AlertRegister::noted`: the register after a report that no storm takes in.
 local function noted(standing, last, says, at)
-  if standing == LEFT then
+  if standing == LEFT and says < HELD_OVER then
     if says == RESOLVED then
       if at >= last then return OVER, at end
     elseif at > last then
@@ -47,7 +57,8 @@ local function noted(standing, last, says, at)
     end
     return
   end
-  if says ~= RESOLVED and (not standing or standing == UNSEEN or standing == OVER) then return end
+  local begins = says == SAYS_FIRING or says == SAYS_FIRING_RESOLVABLE
+  if begins and (not standing or standing == UNSEEN or standing == OVER) then return end
   return joined(standing, last, says, at)
 end
 
@@ -62,16 +73,11 @@ end
 -- `AlertRegister::held`, for a storm that ended so.
 local function held_by(kind, closed, of_open)
   return function(standing, last, says, at)
+    if of_open and standing and in_storm(standing) then return after(standing, last, kind, closed) end
+    if says >= HELD_OVER then return joined(standing, last, says, at) end
     local new, new_at = OVER, at
     if says ~= RESOLVED then new, new_at = after(says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE, at, kind, closed) end
-    if not standing then return new, new_at end
-    if in_storm(standing) then
-      if of_open then return after(standing, last, kind, closed) end
-      return
-    end
-    if standing == UNSEEN and last >= new_at then return OVER, last end
-    if (standing == LEFT or standing == HANDLED) and at < last then return end
-    if new_at > last or new == OVER and new_at == last then return new, new_at end
+    return past(standing, last, new, new_at, at)
   end
 end
 
@@ -135,9 +141,9 @@ local function apply(a, reports, rule)
       if standing then count(head, standing, -1) end
       count(head, new, 1)
       local joins = in_storm(new) and not (standing and in_storm(standing))
-      -- What is handled is no part of the storm.
+      -- What is handled, or held, is no part of the storm.
       local news_of_storm = joins or not standing or fires(standing) ~= fires(new)
-      if news_of_storm and standing ~= HANDLED then head[4] = head[4] + 1 end
+      if news_of_storm and standing ~= HANDLED and says < HELD_OVER then head[4] = head[4] + 1 end
       local record = { place = place, standing = new, at = new_at }
       if place then
         changed[digest] = record

@@ -17,7 +17,7 @@ impl Play<'_> {
                 assert_eq!(epoch, expected);
             }
             // No receipt tells the epoch of a storm whose object is gone; the next one is later all the same.
-            (Merge::NotOpen { opens, last }, Merge::NotOpen { opens: expected, last: later }) if self.wiped => {
+            (Merge::NotOpen { opens, last, .. }, Merge::NotOpen { opens: expected, last: later, .. }) if self.wiped => {
                 assert_eq!(opens, expected);
                 assert!(last <= later);
             }

@@ -151,8 +151,8 @@ impl Engine {
                 {
                     self.wait_for_list(merging.part, observations);
                 }
-                Merge::NotOpen { opens, last } => {
-                    self.open_in_turn(OpeningKey::new(merging.part, key, observations, opens, last));
+                Merge::NotOpen { opens, held, last } => {
+                    self.open_in_turn(OpeningKey::new(merging.part, key, observations, (opens, held), last));
                 }
                 Merge::Full { epoch, why } => self.full(&mut merging, StormId { key, epoch }, observations, why),
             }

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge, TakenOver};
 use crate::rules::Rule;
 use crate::storm::holding::HeldBack;
-use crate::storm::{Epoch, Observation, Opening, StormId, StormKey};
+use crate::storm::{Epoch, HeldReports, Observation, Opening, StormId, StormKey};
 
 /// A key whose storm is being opened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ pub(super) struct OpeningKey {
     key: StormKey,
     /// For each observation whether it opens a storm.
     opens: Vec<bool>,
+    /// For each observation its reports that no storm takes in.
+    held: Vec<HeldReports>,
     /// The last storm that the ledger closed.
     last: Option<Epoch>,
     /// What a storm begins with that opens for what closed ones left, without a Signal.
@@ -70,16 +72,16 @@ impl OpeningKey {
         part: usize,
         key: StormKey,
         observations: Vec<Observation>,
-        opens: Vec<bool>,
+        (opens, held): (Vec<bool>, Vec<HeldReports>),
         last: Option<Epoch>,
     ) -> Self {
         let batch = Arc::new(vec![(key, observations)]);
-        Self { part, batch, key, opens, last, successor: None, step: Step::Turn }
+        Self { part, batch, key, opens, held, last, successor: None, step: Step::Turn }
     }
 
     /// For what closed storms left, the last of them this one.
     pub(super) fn successor(part: usize, key: StormKey, opening: Arc<Opening>, last: Option<Epoch>) -> Self {
-        Self { successor: Some(opening), ..Self::new(part, key, Vec::new(), Vec::new(), last) }
+        Self { successor: Some(opening), ..Self::new(part, key, Vec::new(), (Vec::new(), Vec::new()), last) }
     }
 
     pub(super) fn part(&self) -> usize {
@@ -304,8 +306,8 @@ impl Engine {
                 OpeningOutcome::Done
             }
             // The storm has closed since: nothing counted, and the next epoch takes it.
-            Some(Merge::NotOpen { opens, last }) => {
-                (opening.opens, opening.last) = (opens, last);
+            Some(Merge::NotOpen { opens, held, last }) => {
+                (opening.opens, opening.held, opening.last) = (opens, held, last);
                 self.open(opening)
             }
             Some(Merge::Full { epoch, why }) => {
@@ -327,10 +329,11 @@ impl Engine {
     }
 
     fn all_known(&mut self, opening: OpeningKey) {
-        let last = opening.last;
-        for observation in opening.into_observations() {
+        let (last, all_held) = (opening.last, opening.held.clone());
+        for (index, observation) in opening.into_observations().iter().enumerate() {
             let holds = observation.reports.iter().any(|report| report.firing);
-            self.known(&observation, last.filter(|_| holds));
+            let held = all_held.get(index).map(Vec::as_slice).unwrap_or_default();
+            self.known(observation, held, last.filter(|_| holds));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::ledger::Merge;
 use crate::rules::Rule;
 use crate::storm::name::storm_name;
-use crate::storm::{Epoch, Observation, StormId, StormKey};
+use crate::storm::{Epoch, Observation, Past, StormId, StormKey};
 
 impl Engine {
     /// These observations joined the open storm of their key.
@@ -19,14 +19,16 @@ impl Engine {
             if !observation.has_receipt {
                 self.fact(Fact::Matched(observation.opening.policy.clone()));
             }
-            if held.get(index) == Some(&true) && self.settings.rules.keep(Rule::HeldNamesItsHolder) {
-                self.known(observation, last);
+            let held = held.get(index).map(Vec::as_slice).unwrap_or_default();
+            let whole = !held.is_empty() && held.len() == observation.reports.len();
+            if whole && self.settings.rules.keep(Rule::HeldNamesItsHolder) {
+                self.known(observation, held, last);
                 continue;
             }
             self.count(observation, *new);
             let name = storm_name(&observation.opening.pattern, epoch);
             if observation.receipt.as_deref() != Some(name.as_str()) {
-                receipts.push(Receipt::of(observation, Some(name), *new));
+                receipts.push(Receipt::of(observation, Some(name), *new).with_held(observation, held));
             }
         }
         self.receipts.owe(id, receipts);
@@ -37,14 +39,14 @@ impl Engine {
         self.request(id);
     }
 
-    /// Nothing of this Signal joins a storm. `last`: of the storms that hold it, the last.
-    pub(super) fn known(&mut self, observation: &Observation, last: Option<Epoch>) {
+    /// Nothing of this Signal joins a storm. `held`: its reports that closed storms hold, or a person has handled; `last`: of the storms that hold it, the last.
+    pub(super) fn known(&mut self, observation: &Observation, held: &[(u16, Past)], last: Option<Epoch>) {
         self.count(observation, 0);
         // Listed again, it has what it would be told.
         if observation.has_receipt {
             return;
         }
-        let receipt = |name| Receipt::of(observation, name, 0);
+        let receipt = |name| Receipt::of(observation, name, 0).with_held(observation, held);
         match last {
             Some(epoch) => {
                 let receipt = receipt(Some(storm_name(&observation.opening.pattern, epoch)));

@@ -1,6 +1,6 @@
 //! The register of one alert: what each report and each end of a storm makes of it.
 
-use super::{AlertReport, Micros, Says, StormEnd};
+use super::{AlertReport, Micros, Past, Says, StormEnd};
 
 /// Where an alert stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,7 @@ impl AlertRegister {
             return now(match says {
                 Says::Firing { resolvable } => AlertStanding::Firing { resolvable },
                 Says::Resolved => AlertStanding::EndedUnseen,
+                Says::Held(past) => past.standing(),
             });
         };
         match (says, standing) {
@@ -77,6 +78,7 @@ impl AlertRegister {
             (Says::Resolved, AlertStanding::EndedUnseen | AlertStanding::Over | AlertStanding::Ended) => {
                 now(standing).filter(|_| at > last)
             }
+            (Says::Held(_), _) => Self::held(before, report, StormEnd::Closed(at), false),
         }
     }
 
@@ -106,6 +108,7 @@ impl AlertRegister {
         let after = match report.says {
             Says::Resolved => Self { standing: AlertStanding::Over, ..was },
             Says::Firing { .. } => was.after(end),
+            Says::Held(_) => was,
         };
         let Some(before) = before else { return Some(after) };
         match before.standing {
@@ -140,17 +143,31 @@ impl AlertRegister {
         Self { standing, ..self }
     }
 
-    /// Whether a report says nothing that a storm would take in: an echo of what is over, or more of what is handled.
+    /// What the alert is, if a report says nothing that a storm would take in: an echo of what is over, or more of what is handled. `Over` where the
+    /// report itself is an end.
     #[must_use]
-    pub fn holds(alert: Option<&Self>, report: &AlertReport) -> bool {
-        let Some(Self { at, standing }) = alert else { return false };
+    pub fn past(alert: Option<&Self>, report: &AlertReport) -> Option<Past> {
+        if let Says::Held(past) = report.says {
+            return Some(past);
+        }
+        let Self { at, standing } = alert?;
         match (standing, report.says) {
-            (AlertStanding::Over, Says::Firing { .. }) => report.at <= *at,
-            (AlertStanding::Over, Says::Resolved) | (AlertStanding::Handled, _) => true,
+            (AlertStanding::Over, Says::Firing { .. }) => Some(Past::Over).filter(|_| report.at <= *at),
+            (AlertStanding::Handled, Says::Firing { .. }) => Some(Past::Handled),
+            (AlertStanding::Over | AlertStanding::Handled, Says::Resolved | Says::Held(_)) => Some(Past::Over),
             (
                 AlertStanding::EndedUnseen | AlertStanding::Ended | AlertStanding::Firing { .. } | AlertStanding::Left,
                 _,
-            ) => false,
+            ) => None,
+        }
+    }
+}
+
+impl Past {
+    fn standing(self) -> AlertStanding {
+        match self {
+            Self::Over => AlertStanding::Over,
+            Self::Handled => AlertStanding::Handled,
         }
     }
 }

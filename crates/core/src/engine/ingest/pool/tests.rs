@@ -11,7 +11,7 @@ fn signal(namespace: &str, alert: usize, reports: usize) -> Observation {
 }
 
 fn key_of(signal: Observation) -> OpeningKey {
-    OpeningKey::new(0, signal.key, vec![signal], vec![true], None)
+    OpeningKey::new(0, signal.key, vec![signal], (vec![true], Vec::new()), None)
 }
 
 // Invariant 21: a tenant at his share has what comes beyond it read again, and nobody else's is let go.
