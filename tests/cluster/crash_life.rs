@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::json;
-use stormfold::api::{CLOSE, CloseReason, RemediationRequest, StormStatus};
+use stormfold::api::{CLOSE, CloseReason, RemediationRequest, Signal, StormStatus};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -45,7 +45,7 @@ impl Life {
 
     async fn live(&self, operator: &Operator, held: &watch::Sender<bool>) -> Option<()> {
         for n in 0..2 {
-            self.world.create(&firing(ALERT, n)).await;
+            self.world.create(&alert(n)).await;
             let count = i64::try_from(n).unwrap() + 1;
             self.trap.unless_sprung(self.world.one_storm("it is shown", |storm| storm.alert_count == count)).await?;
         }
@@ -75,7 +75,7 @@ impl Life {
         let mut alerts = created.iter().filter(|signal| signal.name_any().starts_with("crash-")).count();
         if !self.end_is_asked_for().await {
             self.create_repeat("repeat").await;
-            self.world.create(&firing(ALERT, 7)).await;
+            self.world.create(&alert(7)).await;
             (signals, alerts) = (signals + 2, alerts + 1);
             self.world.one_storm("it goes on", |storm| has(storm, alerts) && is_open(storm)).await;
             self.told(signals).await;
@@ -88,7 +88,7 @@ impl Life {
         self.create_repeat("late").await;
         self.told(signals + 1).await;
         assert_eq!(self.world.storms().await.len(), 1, "a repeat opens nothing");
-        self.world.create(&firing(ALERT, 8)).await;
+        self.world.create(&alert(8)).await;
         let storms = self.world.storms_until("a successor opens", 2, |storm| has(storm, 1) && is_open(storm)).await;
         assert_eq!(storms[1].spec.previous_ref.as_ref().unwrap().name, ended.name_any());
         self.world.receipts(signals + 2).await;
@@ -105,7 +105,7 @@ impl Life {
 
     /// What the first Signal brought, under another name.
     async fn create_repeat(&self, name: &str) {
-        let mut repeat = firing(ALERT, 0);
+        let mut repeat = alert(0);
         repeat.metadata.name = Some(name.to_owned());
         self.world.create(&repeat).await;
     }
@@ -127,6 +127,14 @@ impl Drop for Life {
             eprintln!("the operator died at {}, in namespace {}", self.point, self.world.namespace);
         }
     }
+}
+
+/// A Signal with an alert of its own, from a source that reports ends: what a person ended is handled then, and a repeat opens nothing. Of another
+/// source a later report would be news.
+fn alert(n: usize) -> Signal {
+    let mut signal = firing(ALERT, n);
+    signal.spec.resolvable = true;
+    signal
 }
 
 /// Each alert is one that fires, about one resource.

@@ -1,12 +1,13 @@
 //! The end of a storm, with real seconds: each rule once. The exact boundaries are proved by pure tests.
 
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use stormfold::api::{CloseReason, OccurrenceState};
+use stormfold::api::{CLOSE, CloseReason, OccurrenceState};
 
 use super::operator::Operator;
-use super::signals::{firing, occurrence, signal, table};
+use super::signals::{as_of, firing, occurrence, signal, table};
 use super::wait::eventually;
 use super::world::{World, facts, is_open};
 
@@ -84,12 +85,18 @@ async fn the_engines_outcome_closes_the_storm_and_stays_as_it_is() {
     assert_eq!(object.status.unwrap().remediation.unwrap().message.as_deref(), Some("restarted"));
 }
 
-// C16, C17, invariant 8: deleted by hand is forgotten; what it held counts as handled, the next new occurrence opens a new one.
+// C16, C17, invariant 8: deleted by hand is forgotten; what it held counts as handled until it ends, the next new alert opens a new one. Of a source
+// that reports ends: of another one nobody would ever know that an alert ended, and it would be handled for ever.
 #[tokio::test]
 async fn a_remediation_request_deleted_by_hand_is_a_storm_forgotten() {
     let world = World::new("deleted").await;
     let operator = Operator::start(&[&world], &[]).await;
-    world.create(&table("a", "Gone", 0..4)).await;
+    let fires = async |name: &str, numbers: std::ops::Range<usize>| {
+        let mut signal = table(name, "Gone", numbers);
+        signal.spec.resolvable = true;
+        world.create(&signal).await;
+    };
+    fires("a", 0..4).await;
     let first = world.one_storm("four", |storm| storm.alert_count == 4).await;
     world.receipts(1).await;
     world.requests().delete(&first.name_any(), &DeleteParams::default()).await.unwrap();
@@ -98,27 +105,50 @@ async fn a_remediation_request_deleted_by_hand_is_a_storm_forgotten() {
         if forgotten { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await;
-    world.create(&table("repeat", "Gone", 0..4)).await;
+    fires("repeat", 0..4).await;
     world.receipts(2).await;
     assert!(world.storms().await.is_empty(), "a repeat opens nothing");
-    world.create(&table("new", "Gone", 2..6)).await;
+    fires("new", 2..6).await;
     let second = world.one_storm("the two new ones", |storm| storm.alert_count == 2).await;
     assert_ne!(second.name_any(), first.name_any());
 }
 
-// Reports of ends that come before, or without, what they end.
+// An alert of a source that reports no ends is over with its storm, however that ended: what is reported after the end is news, what was reported
+// before it is an echo. To the microsecond, where the source says when.
+#[tokio::test]
+async fn what_a_source_without_ends_reports_after_the_end_is_news_and_before_it_an_echo() {
+    let world = World::new("news").await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    let report = async |name: &str, at| world.create(&as_of(at, table(name, "Goes on", 0..3))).await;
+    report("a", Timestamp::now()).await;
+    let first = world.one_storm("three", |storm| storm.alert_count == 3).await;
+    let before = Timestamp::now();
+    let annotation = Patch::Merge(json!({ "metadata": { "annotations": { CLOSE: "true" } } }));
+    world.requests().patch(&first.name_any(), &PatchParams::default(), &annotation).await.unwrap();
+    world.one_storm("it closes", |storm| storm.close_reason == Some(CloseReason::Requested)).await;
+    report("late", before).await;
+    let told = world.receipts(2).await;
+    assert!(told.iter().all(|signal| signal.status.as_ref().unwrap().storm == first.metadata.name), "{told:?}");
+    assert_eq!(world.storms().await.len(), 1, "an echo opens nothing");
+    report("again", Timestamp::now()).await;
+    let storms = world.storms_until("a successor", 2, |storm| (storm.alert_count, storm.firing_count) == (3, 3)).await;
+    assert_eq!(storms[1].spec.previous_ref.as_ref().unwrap().name, first.name_any());
+}
+
+// Reports of ends that come before, or without, what they end: the latest report counts, whichever comes first.
 #[tokio::test]
 async fn an_end_without_a_beginning_opens_nothing_and_is_remembered() {
     let world = World::new("early-end").await;
     let _operator = Operator::start(&[&world], &[]).await;
-    let one = |name: &str, state| {
+    let now = Timestamp::now();
+    let one = |name: &str, state, seconds_ago| {
         let mut signal = signal(name, "Backwards");
         signal.spec.occurrences = Some(vec![occurrence("fp", state, "pod")]);
-        signal
+        as_of(now - SignedDuration::from_secs(seconds_ago), signal)
     };
-    world.create(&one("end", OccurrenceState::Resolved)).await;
+    world.create(&one("end", OccurrenceState::Resolved, 10)).await;
     world.receipts(1).await;
     assert!(world.storms().await.is_empty());
-    world.create(&one("beginning", OccurrenceState::Firing)).await;
+    world.create(&one("beginning", OccurrenceState::Firing, 20)).await;
     world.one_storm("one, which is over", |storm| storm.alert_count == 1 && storm.firing_count == 0).await;
 }

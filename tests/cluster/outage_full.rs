@@ -17,9 +17,9 @@ const STORMS: usize = 90;
 const OCCURRENCES: usize = 2_000;
 /// Characters of one resource's text.
 const TEXT: usize = 64;
-/// What the server may hold beyond what it needs by itself. While they are open, the storms need 3 MB; closed, 1.5 MB; and the texts of
+/// What the server may hold beyond what it needs by itself. While they are open, the storms need 4.3 MB; closed, 2.9 MB; and the texts of
 /// their resources, which stay until they are published, 11.5 MB.
-const ROOM: usize = 2 << 20;
+const ROOM: usize = 7 << 19;
 
 fn storm(n: usize) -> Signal {
     let pod = |n| format!("pod-{n:0>width$}", width = TEXT - "Pod/pod-".len());

@@ -1,12 +1,13 @@
 //! Policies on a real API server: what they match, how they group, what an edit changes. Each test has a policy of its own, for its own namespace.
 
+use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stormfold::api::{OccurrenceState, RemediationRequest, Signal, StormPolicy};
 
 use super::operator::Operator;
-use super::signals::{firing, occurrence, signal, table};
+use super::signals::{as_of, firing, occurrence, signal, table};
 use super::wait::eventually;
 use super::world::{World, facts, is_open};
 
@@ -182,22 +183,24 @@ async fn a_cool_down_holds_back_the_successor_until_it_is_acknowledged() {
     let operator = Operator::start(&[&world], &[]).await;
     world.create(&table("first", "Cools", 0..3)).await;
     let object = world.one_storm("three", |storm| storm.alert_count == 3).await;
+    let before = Timestamp::now();
     finish(&world, &object, "ManualRequired").await;
     world.one_storm("it closes", |storm| !is_open(storm)).await;
-    world.create(&table("second", "Cools", 2..6)).await;
+    world.create(&as_of(Timestamp::now(), table("second", "Cools", 2..6))).await;
     let message = told(&world, "second", "Accepted", "CoolingDown").await;
     assert!(message.contains(&format!("{} ended as ManualRequired", object.name_any())), "{message}");
-    // A repeat of what the closed storm holds waits for nothing.
-    world.create(&table("repeat", "Cools", 0..3)).await;
-    told(&world, "repeat", "Accepted", "Merged").await;
+    // An echo of what the closed storm holds waits for nothing.
+    world.create(&as_of(before, table("echo", "Cools", 0..3))).await;
+    told(&world, "echo", "Accepted", "Merged").await;
     assert_eq!(operator.metric("stormfold_held_back_signals").await, 1.0);
     operator.sigkill();
     let _operator = Operator::start(&[&world], &[]).await;
-    world.create(&table("third", "Cools", 6..7)).await;
+    world.create(&as_of(Timestamp::now(), table("third", "Cools", 6..7))).await;
     told(&world, "third", "Accepted", "CoolingDown").await;
     assert_eq!(world.storms().await.len(), 1);
     annotate(&world, &object, "stormfold.dev/acknowledged", "true".into()).await;
-    let storms = world.storms_until("a successor with what waited", 2, |storm| storm.alert_count == 4).await;
+    // One of them is of an alert of the closed storm: this source reports no ends, so the alert was over with its storm and is reported anew.
+    let storms = world.storms_until("a successor with what waited", 2, |storm| storm.alert_count == 5).await;
     assert_eq!(storms[1].spec.previous_ref.as_ref().unwrap().name, object.name_any());
     for name in ["second", "third"] {
         told(&world, name, "Accepted", "Merged").await;
@@ -274,6 +277,7 @@ async fn signals_and_requests_are_deleted_after_their_retention() {
     let spec = json!({ "quietPeriod": "1s", "retention": "1s", "requestRetention": "2s" });
     let policy = PolicyOf::create(&world, spec).await;
     let operator = Operator::start(&[&world], &[]).await;
+    let before = Timestamp::now();
     for n in 0..30 {
         world.create(&firing("Kept", n)).await;
     }
@@ -287,8 +291,8 @@ async fn signals_and_requests_are_deleted_after_their_retention() {
     })
     .await;
     assert_eq!(operator.metric("stormfold_api_writes_total{write=\"DeleteSignal\",result=\"Done\"").await, 30.0);
-    // A repeat of what it held opens nothing, although its Signals and its object are gone.
-    world.create(&firing("Kept", 3)).await;
+    // An echo of what it held opens nothing, although its Signals and its object are gone. What the source reports after the end is news.
+    world.create(&as_of(before, firing("Kept", 3))).await;
     world.receipts(1).await;
     assert!(world.storms().await.is_empty());
     policy.delete().await;
@@ -313,7 +317,7 @@ async fn a_policy_caps_the_list_of_resources_and_not_their_count() {
     policy.delete().await;
 }
 
-// A flapping alert: the settle delay holds a hundred rounds of it in one request.
+// A flapping alert: the settle delay holds a hundred rounds of it in one request, and it is one alert.
 #[tokio::test]
 async fn a_hundred_rounds_of_fire_and_resolve_are_one_request() {
     let world = World::new("policy-flaps").await;
@@ -323,13 +327,13 @@ async fn a_hundred_rounds_of_fire_and_resolve_are_one_request() {
         for (state, name) in [(OccurrenceState::Firing, "fires"), (OccurrenceState::Resolved, "ends")] {
             let mut signal = signal(&format!("{name}-{round}"), "Flaps");
             signal.spec.resolvable = true;
-            signal.spec.occurrences = Some(vec![occurrence(&format!("fp-{round}"), state, "pod")]);
-            world.create(&signal).await;
+            signal.spec.occurrences = Some(vec![occurrence("fp", state, "pod")]);
+            world.create(&as_of(Timestamp::now(), signal)).await;
         }
     }
     let object = world.one_storm("it is resolved", |storm| !is_open(storm)).await;
     let storm = facts(&object).unwrap();
-    assert_eq!((storm.alert_count, storm.firing_count, storm.affected_count), (100, 0, 1));
+    assert_eq!((storm.alert_count, storm.firing_count, storm.affected_count), (1, 0, 1));
     assert_eq!(storm.close_reason, Some(stormfold::api::CloseReason::Resolved));
     policy.delete().await;
 }

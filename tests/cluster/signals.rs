@@ -1,5 +1,7 @@
 //! Signals for tests. Names differ from each other on purpose: a swapped argument shows.
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::core::ObjectMeta;
 use stormfold::api::{Occurrence, OccurrenceResource, OccurrenceState, Severity, Signal, SignalSpec};
 
@@ -16,6 +18,12 @@ pub fn signal(name: &str, alert: &str) -> Signal {
 pub fn firing(alert: &str, n: usize) -> Signal {
     let mut signal = signal(&format!("{}-{n}", alert.to_lowercase()), alert);
     signal.spec.occurrences = Some(vec![occurrence(&format!("fp-{n}"), OccurrenceState::Firing, &format!("pod-{n}"))]);
+    signal
+}
+
+/// The same Signal, reported at this moment. Without, it is its creation time, which is in whole seconds: a storm ends within one.
+pub fn as_of(reported_at: Timestamp, mut signal: Signal) -> Signal {
+    signal.spec.reported_at = Some(MicroTime(reported_at));
     signal
 }
 
