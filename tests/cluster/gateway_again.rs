@@ -115,6 +115,8 @@ async fn what_alertmanager_says_of_an_alert_that_fires_ends_and_fires_again_is_t
             if states == told { Ok(()) } else { Err(format!("{states:?}\n{}", operator.log_text())) }
         })
         .await;
+        let fires = i64::from(!over);
+        world.one_storm("its storm says the same", |storm| (storm.alert_count, storm.firing_count) == (1, fires)).await;
     }
     let signals = world.signals().list(&ListParams::default()).await.unwrap().items;
     let mut lines: Vec<_> = signals.iter().map(|signal| signal.spec.table.clone().unwrap()).collect();

@@ -50,6 +50,7 @@ mod reach;
 mod recorder;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+mod registers;
 mod replicas;
 mod restart;
 mod rights;
