@@ -9,7 +9,7 @@ use crate::ledger::LedgerError;
 /// `script|load` and `config|get` are for each new connection, the others for the ledger, its scripts included. `config|get` may be
 /// left out: then nothing can be said of whether Redis saves to disk. Every key begins with `{pp}`.
 pub const ACL_RULE: &str = "~{??}* +hello +select +info +config|get +script|load +evalsha \
-                            +get +set +setrange +append +scan +del +unlink +exists +expire +expireat +persist \
+                            +get +getrange +set +setrange +strlen +append +scan +del +unlink +exists +expire +expireat +persist \
                             +zadd +zcard +zincrby +zmscore +zrange +zrank +zrem +zscore \
                             +rpush +lrange +llen +ltrim";
 

@@ -118,9 +118,10 @@ end
 
 -- Applies reports to `a` by one of the rules above. The head after it, whose fourth number tells whether anything changed that a storm shows.
 local function apply(a, reports, rule)
+  -- Megabytes of a large storm are read only when something came.
+  if #reports == 0 then return head_of(call('GETRANGE', a, 0, HEAD - 1)), 0 end
   local raw = call('GET', a) or ''
   local head = head_of(raw)
-  if #reports == 0 then return head, 0 end
   local place_of = finder(raw, HEAD, RECORD, #reports / RECORD)
   local changed, order, added, written, firing = {}, {}, {}, false, 0
   for from = 1, #reports, RECORD do
@@ -173,8 +174,9 @@ end
 
 -- Takes the reports of the journal into the alerts. Every script that looks at the open storm begins with it.
 local function fold(a, j)
-  local head = apply(a, call('GET', j) or '', joined)
-  call('UNLINK', j)
+  local journal = call('GET', j) or ''
+  local head = apply(a, journal, joined)
+  if journal ~= '' then call('UNLINK', j) end
   return head
 end
 
