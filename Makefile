@@ -109,7 +109,7 @@ bench-idle: ## Open STORMS=10000 storms and measure their rest and their ends, i
 bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
 	cargo bench --bench policies
 
-bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory batches fill churn": some
+bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory flush batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)
 
 bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API and the API server alone

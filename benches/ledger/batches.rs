@@ -8,7 +8,7 @@ use anyhow::ensure;
 use redis::Pipeline;
 
 use super::documents::Form;
-use super::generator::{Resources, Storm, mix, shuffled, storms};
+use super::generator::{Resources, Storm, Telling, mix, shuffled, storms};
 use super::json::Json;
 use super::ours::{Batch, Changes, Ours};
 use super::plan::Plan;
@@ -144,7 +144,7 @@ async fn ours(server: &Server, load: Load) -> anyhow::Result<Cost> {
         let (left, right) = calls.split_at(calls.len() / 2);
         let merge = async |calls: &[Vec<Batch>]| {
             for call in calls {
-                ours.merge(call).await?;
+                ours.merge(call, Telling::First).await?;
             }
             anyhow::Ok(())
         };

@@ -105,5 +105,5 @@ impl Contender {
 /// Half of the storms have one or two occurrences, a quarter up to four, and so on: few are large.
 fn storm(number: u32) -> Storm {
     let spread = 1_000_000 / (1_000_000 - mix(number.into()) % 1_000_000);
-    Storm { number, occurrences: u32::try_from(spread.min(MOST)).unwrap_or(1) }
+    Storm::new(number, u32::try_from(spread.min(MOST)).unwrap_or(1))
 }

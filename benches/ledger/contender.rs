@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::documents::Form;
 use super::empty::{Empty, Shape};
-use super::generator::{Resources, Storm};
+use super::generator::{Resources, Storm, Telling};
 use super::json::Json;
 use super::ours::{Batch, Changes, Ours};
 use super::server::Server;
@@ -29,7 +29,7 @@ pub enum Contender {
 /// A call that is ready to be sent.
 pub enum Call {
     Scripts(redis::Pipeline),
-    Merge(Vec<Batch>),
+    Merge(Vec<Batch>, Telling),
 }
 
 impl Kind {
@@ -95,8 +95,9 @@ impl Contender {
         }
     }
 
-    /// The call that merges one occurrence into each of these storms: storm and occurrence.
-    pub fn call(&self, merges: &[(u32, u32)]) -> Call {
+    /// The call that merges one occurrence into each of these storms: storm and occurrence. What is told again is told of the first ones that
+    /// such a storm of `size` has.
+    pub fn call(&self, merges: &[(u32, u32)], telling: Telling, size: u32) -> Call {
         let scripts = |command: &dyn Fn(u32, u32) -> redis::Cmd| {
             let mut pipeline = redis::pipe();
             for (storm, occurrence) in merges {
@@ -108,20 +109,23 @@ impl Contender {
             Self::Json(json) => scripts(&|storm, occurrence| json.merge(storm, occurrence)),
             Self::Empty(empty) => scripts(&|storm, occurrence| empty.merge(storm, occurrence)),
             Self::Ours(ours) => {
-                let signals = |(storm, occurrence): &(u32, u32)| ours.signals(*storm, *occurrence..*occurrence + 1);
-                Call::Merge(merges.iter().map(signals).collect())
+                let signals = |&(storm, occurrence): &(u32, u32)| match telling {
+                    Telling::First => ours.signals(storm, occurrence..occurrence + 1),
+                    Telling::Repeat | Telling::End => ours.again(storm, occurrence - size, occurrence, telling),
+                };
+                Call::Merge(merges.iter().map(signals).collect(), telling)
             }
         }
     }
 
     pub async fn send(&self, call: &Call, connection: &mut redis::aio::MultiplexedConnection) -> anyhow::Result<()> {
         match (self, call) {
-            (Self::Ours(ours), Call::Merge(batches)) => Ok(ours.merge(batches).await?),
+            (Self::Ours(ours), Call::Merge(batches, telling)) => Ok(ours.merge(batches, *telling).await?),
             (Self::Empty(_), Call::Scripts(pipeline)) => {
                 Empty::check(&pipeline.query_async::<Vec<i64>>(connection).await?)
             }
             (_, Call::Scripts(pipeline)) => Ok(pipeline.query_async::<redis::Value>(connection).await.map(drop)?),
-            (_, Call::Merge(_)) => Ok(()),
+            (_, Call::Merge(..)) => Ok(()),
         }
     }
 

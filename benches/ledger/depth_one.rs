@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::contender::Kind;
-use super::generator::Resources;
+use super::generator::{Resources, Telling};
 use super::ours::Changes;
 use super::pinned::Pinned;
 use super::plan::Plan;
@@ -16,7 +16,9 @@ use super::server::Server;
 const SIZES: [u32; 5] = [1, 15, 100, 1_000, 10_000];
 /// The design's figures by size: ours against the empty script, after against ours, before against ours.
 const FIGURES: [(u32, f64, f64, f64); 3] =
-    [(15, 1.2, 10.0, 200.0), (1_000, 1.4, 200.0, 700.0), (10_000, 1.5, 2_000.0, 5_000.0)];
+    [(15, 1.3, 5.0, 100.0), (1_000, 1.5, 100.0, 500.0), (10_000, 1.7, 1_000.0, 4_000.0)];
+/// The same for repeats and ends, at each of these sizes.
+const AGAIN: f64 = 4.0;
 /// The growth exponent is taken from this size on.
 const GROWTH_FROM: u32 = 10;
 /// What it may be.
@@ -34,7 +36,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for resources in [Resources::Distinct, Resources::Repeated] {
         let mut curve = Vec::new();
         for size in SIZES.into_iter().chain((resources == Resources::Distinct).then_some(GROWTH_FROM)) {
-            let cell = Cell { size, resources, changes: Changes::Pending, together: 1 };
+            let cell = Cell { size, resources, changes: Changes::Pending, telling: Telling::First, together: 1 };
             let all: &[Kind] = if size == GROWTH_FROM { &[Kind::Ours, Kind::Empty] } else { &Kind::ALL };
             let rounds = measure_rounds(&server, cell, all, plan.merge_rounds).await?;
             let name = format!("merge into a storm of {size}, {}", resources.name());
@@ -49,6 +51,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         report.figure(&name, "exponent_to_10000", &[slope(&curve)], "", target);
     }
     just_published(&server, plan, report).await?;
+    again(&server, plan, report).await?;
     together(&server, plan, report).await
 }
 
@@ -57,7 +60,7 @@ pub async fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
 async fn together(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let mut curve = Vec::new();
     for size in SIZES.into_iter().chain([GROWTH_FROM]) {
-        let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Pending, together: PIPELINE };
+        let cell = Cell { together: PIPELINE, ..one_by_one(size, Telling::First) };
         let all: &[Kind] = if size == GROWTH_FROM { &[Kind::Ours, Kind::Empty] } else { &Kind::ALL };
         let rounds = measure_rounds(server, cell, all, plan.merge_rounds).await?;
         let name = format!("{PIPELINE} merges together into storms of {size}, distinct resources");
@@ -72,10 +75,28 @@ async fn together(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::
     Ok(())
 }
 
+/// Reports of alerts that the storm has: that they fire on, and that they are over.
+async fn again(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    for (size, ..) in FIGURES {
+        for (telling, what) in [(Telling::Repeat, "repeats"), (Telling::End, "ends")] {
+            let cell = one_by_one(size, telling);
+            let rounds = measure_rounds(server, cell, &[Kind::Ours, Kind::Empty], plan.merge_rounds).await?;
+            let name = format!("{what} of alerts of a storm of {size}");
+            let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
+            report_cell(report, &name, cell, &rounds, &kept);
+        }
+    }
+    Ok(())
+}
+
+fn one_by_one(size: u32, telling: Telling) -> Cell {
+    Cell { size, resources: Resources::Distinct, changes: Changes::Pending, telling, together: 1 }
+}
+
 /// The same where each storm was published just before its only merge, so that the merge creates its list and its dirty mark anew.
 async fn just_published(server: &Server, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for size in [15, 1_000] {
-        let cell = Cell { size, resources: Resources::Distinct, changes: Changes::Flushed, together: 1 };
+        let cell = Cell { changes: Changes::Flushed, ..one_by_one(size, Telling::First) };
         let rounds = measure_rounds(server, cell, &[Kind::Ours, Kind::Empty], plan.merge_rounds).await?;
         let name = format!("first merge after a publish into a storm of {size}, distinct resources");
         let kept = kept(&name, "empty script", &server_times(&rounds[&Kind::Empty]));
@@ -111,8 +132,9 @@ fn report_cell(report: &mut Report, name: &str, cell: Cell, rounds: &Rounds, kep
     let figures = FIGURES.iter().find(|(size, ..)| {
         *size == cell.size && cell.resources == Resources::Distinct && cell.changes == Changes::Pending
     });
-    let [empty, after, before] = figures.map_or([Target::None; 3], |(_, empty, after, before)| {
-        [Target::AtMost(*empty), Target::AtLeast(*after), Target::AtLeast(*before)]
+    let [empty, after, before] = figures.map_or([Target::None; 3], |(_, empty, after, before)| match cell.telling {
+        Telling::First => [Target::AtMost(*empty), Target::AtLeast(*after), Target::AtLeast(*before)],
+        Telling::Repeat | Telling::End => [Target::AtMost(AGAIN), Target::None, Target::None],
     });
     let mut figure = |figure, values: &[f64], unit, target| {
         // Not every contender is in every cell.

@@ -55,16 +55,47 @@ impl Resources {
     }
 }
 
+/// What a merge says of its alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// That it fires, and it is new.
+    First,
+    /// That it fires on, later than what is known of it.
+    Repeat,
+    /// That it is over.
+    End,
+}
+
 /// A storm and how many occurrences it has.
 #[derive(Clone, Copy, Debug)]
 pub struct Storm {
     pub number: u32,
     pub occurrences: u32,
+    /// How many repeats and ends came after those.
+    pub later: u32,
+    /// How many of its alerts are over.
+    pub ended: u32,
+}
+
+impl Storm {
+    /// One whose alerts were reported once and fire.
+    pub const fn new(number: u32, occurrences: u32) -> Self {
+        Self { number, occurrences, later: 0, ended: 0 }
+    }
+
+    /// One more report of this kind came.
+    pub fn tell(&mut self, telling: Telling) {
+        match telling {
+            Telling::First => self.occurrences += 1,
+            Telling::Repeat => self.later += 1,
+            Telling::End => (self.later, self.ended) = (self.later + 1, self.ended + 1),
+        }
+    }
 }
 
 /// `count` storms from the first one, each with so many occurrences.
 pub fn storms(count: u32, occurrences: u32) -> Vec<Storm> {
-    (0..count).map(|number| Storm { number, occurrences }).collect()
+    (0..count).map(|number| Storm::new(number, occurrences)).collect()
 }
 
 /// The `n`th second of every storm.
@@ -115,6 +146,23 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         pending_message: None,
         receipt: None,
     }
+}
+
+/// A Signal that says something more of this alert, at this second.
+pub fn again(
+    storm: u32,
+    occurrence: u32,
+    at: u32,
+    telling: Telling,
+    resources: Resources,
+    digests: &DigestKey,
+) -> Observation {
+    let mut observation = observation(storm, occurrence..occurrence + 1, resources, digests);
+    (observation.last_seen, observation.reported_at) = (second(at), second(at));
+    for report in &mut observation.reports {
+        report.firing = telling != Telling::End;
+    }
+    observation
 }
 
 /// What the ledger never looks at.

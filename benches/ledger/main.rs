@@ -14,6 +14,7 @@ mod depth_one;
 mod documents;
 mod empty;
 mod fill;
+mod flush;
 mod generator;
 mod json;
 mod memory;
@@ -67,6 +68,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if wants("memory") {
         memory::measure(&plan, &mut report).await.context("bytes per storm")?;
+    }
+    if wants("flush") {
+        flush::measure(&plan, &mut report).await.context("publishes of large storms")?;
     }
     if wants("batches") {
         batches::measure(&plan, &mut report).await.context("batches")?;

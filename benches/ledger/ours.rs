@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use anyhow::{Context, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use stormfold::ledger::redis::{RedisLedger, RedisSettings};
-use stormfold::ledger::{Ledger as _, LedgerError, Merge};
+use stormfold::ledger::{Ledger as _, LedgerError, Merge, Snapshot};
 use stormfold::metrics::Metrics;
 use stormfold::storm::decide::LedgerView;
 use stormfold::storm::{DigestKey, Observation, StormKey};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::generator::{self, PATTERN, Resources, START, Storm};
+use super::generator::{self, PATTERN, Resources, START, Storm, Telling};
 use super::server::Server;
 
 /// Calls in flight where each storm takes one of its own.
@@ -73,11 +73,21 @@ impl Ours {
         (generator::key(storm), occurrences.map(signal).collect())
     }
 
-    /// Merges; every occurrence must be new.
-    pub async fn merge(&self, batches: &[Batch]) -> Result<(), LedgerError> {
+    /// One Signal that says something more of an alert, at this second.
+    pub fn again(&self, storm: u32, occurrence: u32, at: u32, telling: Telling) -> Batch {
+        let signal = generator::again(storm, occurrence, at, telling, self.resources, &self.digests);
+        (generator::key(storm), vec![signal])
+    }
+
+    /// Merges; every occurrence must be new, but for repeats.
+    pub async fn merge(&self, batches: &[Batch], telling: Telling) -> Result<(), LedgerError> {
         let merges = self.ledger.merge(batches, generator::second(0)).await?;
         for (merge, batch) in merges.iter().zip(batches) {
-            let expected: Vec<usize> = batch.1.iter().map(|observation| observation.reports.len()).collect();
+            let new = |observation: &Observation| match telling {
+                Telling::First | Telling::End => observation.reports.len(),
+                Telling::Repeat => 0,
+            };
+            let expected: Vec<usize> = batch.1.iter().map(new).collect();
             if let Merge::Full { why, .. } = merge {
                 return Err(LedgerError::Full(why.clone()));
             }
@@ -136,20 +146,18 @@ impl Ours {
             batches.push((generator::key(storm.number), signals));
             weight += storm.occurrences;
             if weight > PER_CALL {
-                self.merge(&std::mem::take(&mut batches)).await?;
+                self.merge(&std::mem::take(&mut batches), Telling::First).await?;
                 weight = 0;
             }
         }
-        self.merge(&batches).await
+        self.merge(&batches, Telling::First).await
     }
 
     /// Snapshot and acknowledgement of each storm, as the publisher does; each snapshot must count what was merged.
     pub async fn flush(&self, storms: &[Storm]) -> anyhow::Result<()> {
         let flush = |storm: Storm| async move {
             let snapshot = self.right(storm).await?;
-            let clean = self.ledger.ack(generator::id(storm.number), &snapshot).await?;
-            ensure!(clean, "storm {} is dirty although nothing came since", storm.number);
-            Ok(())
+            self.ack(storm, &snapshot).await
         };
         futures::stream::iter(storms.iter().copied()).map(flush).buffer_unordered(IN_FLIGHT).try_collect().await
     }
@@ -168,14 +176,24 @@ impl Ours {
         futures::stream::iter(storms.iter().copied()).map(right).buffer_unordered(IN_FLIGHT).try_collect().await
     }
 
-    async fn right(&self, storm: Storm) -> anyhow::Result<stormfold::ledger::Snapshot> {
+    /// Acknowledges a snapshot; nothing may have come since.
+    pub async fn ack(&self, storm: Storm, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let clean = self.ledger.ack(generator::id(storm.number), snapshot).await?;
+        ensure!(clean, "storm {} is dirty although nothing came since", storm.number);
+        Ok(())
+    }
+
+    /// The snapshot of a storm; fails unless it counts what it should.
+    pub async fn right(&self, storm: Storm) -> anyhow::Result<Snapshot> {
         let snapshot = self.ledger.snapshot(generator::id(storm.number)).await?;
         let LedgerView::Open { metadata, .. } = &snapshot.view else { bail!("storm {} is not open", storm.number) };
         let metadata = metadata.as_ref().with_context(|| format!("storm {} is empty", storm.number))?;
-        let counts = (metadata.alert_count, metadata.affected_count);
-        let expected = (storm.occurrences as usize, self.resources.affected(storm.occurrences) as usize);
+        let counts = (metadata.alert_count, metadata.firing, metadata.affected_count);
+        let Storm { occurrences, later, ended, .. } = storm;
+        let expected =
+            (occurrences as usize, (occurrences - ended) as usize, self.resources.affected(occurrences) as usize);
         ensure!(counts == expected, "WRONG COUNT: ours has {counts:?} instead of {expected:?}");
-        let last = generator::second(storm.occurrences.saturating_sub(1));
+        let last = generator::second((occurrences + later).saturating_sub(1));
         ensure!(metadata.last_seen == last, "WRONG COUNT: last seen {} instead of {last}", metadata.last_seen);
         Ok(snapshot)
     }

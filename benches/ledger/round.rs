@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::contender::{Call, Contender, Kind};
-use super::generator::{Resources, Storm, storms};
+use super::generator::{Resources, Storm, Telling, storms};
 use super::ours::Changes;
 use super::report::median;
 use super::server::{Command, Server};
@@ -26,6 +26,7 @@ pub struct Cell {
     pub size: u32,
     pub resources: Resources,
     pub changes: Changes,
+    pub telling: Telling,
     /// Merges that are sent together: 1, or as many as the ledger puts into one pipeline.
     pub together: usize,
 }
@@ -56,8 +57,10 @@ impl Cell {
             .flat_map(|more| storms.iter().map(move |storm| (storm.number, self.size + more)))
             .take(kind.calls(self.size).max(self.together))
             .collect();
-        let calls: Vec<(&[(u32, u32)], Call)> =
-            merges.chunks(self.together).map(|merges| (merges, contender.call(merges))).collect();
+        let calls: Vec<(&[(u32, u32)], Call)> = merges
+            .chunks(self.together)
+            .map(|merges| (merges, contender.call(merges, self.telling, self.size)))
+            .collect();
         let mut dirty = HashSet::new();
         if self.changes == Changes::Pending {
             dirty.extend(storms.iter().map(|storm| storm.number));
@@ -73,7 +76,7 @@ impl Cell {
                 contender.send(call, &mut connection).await?;
                 round_trips.push(sent.elapsed());
                 for (storm, _) in *merges {
-                    grow(&mut storms, *storm)?;
+                    grow(&mut storms, *storm, self.telling)?;
                     dirty.insert(*storm);
                 }
             }
@@ -99,8 +102,8 @@ impl Cell {
     }
 }
 
-fn grow(storms: &mut [Storm], number: u32) -> anyhow::Result<()> {
-    storms.get_mut(number as usize).context("a storm of this round")?.occurrences += 1;
+fn grow(storms: &mut [Storm], number: u32, telling: Telling) -> anyhow::Result<()> {
+    storms.get_mut(number as usize).context("a storm of this round")?.tell(telling);
     Ok(())
 }
 
