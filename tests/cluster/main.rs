@@ -56,6 +56,7 @@ mod restart;
 mod rights;
 mod running;
 mod signals;
+mod successors;
 mod tenants;
 mod wait;
 mod webhook;

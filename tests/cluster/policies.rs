@@ -225,6 +225,26 @@ async fn a_cool_down_ends_by_itself() {
     policy.delete().await;
 }
 
+// M2: what fires on after an outcome opens a successor when its cool-down is over, and nobody has to report again.
+#[tokio::test]
+async fn what_fires_on_after_an_outcome_opens_a_successor_when_the_cool_down_is_over() {
+    let world = World::new("policy-fires-on").await;
+    let policy = PolicyOf::create(&world, json!({ "cooldown": { "failed": "3s" } })).await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    let mut fires = table("first", "Fires on", 0..3);
+    fires.spec.resolvable = true;
+    world.create(&fires).await;
+    let object = world.one_storm("three", |storm| storm.alert_count == 3).await;
+    finish(&world, &object, "Failed").await;
+    let closed = world.one_storm("it closes", |storm| !is_open(storm)).await;
+    let note = world.event("SuccessorHeldBack").await;
+    assert!(note.contains("no storm opens before") && note.contains("Failed"), "{note}");
+    let storms = world.storms_until("a successor", 2, |storm| (storm.alert_count, storm.firing_count) == (3, 3)).await;
+    let ended = facts(&closed).unwrap().closed_at.as_ref().unwrap().0.as_second();
+    assert!(storms[1].spec.epoch >= ended + 3, "{} after {ended}", storms[1].spec.epoch);
+    policy.delete().await;
+}
+
 #[tokio::test]
 async fn under_a_suspended_policy_nothing_opens_and_what_is_open_goes_on() {
     let world = World::new("policy-suspended").await;
