@@ -1,6 +1,11 @@
 //! The operator dies, sleeps, or runs twice; the counts stay.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use stormfold::api::RemediationRequest;
 
 use super::operator::Operator;
 use super::signals::{as_of, firing, table};
@@ -140,4 +145,52 @@ async fn a_younger_storm_gives_way_to_an_older_one_and_a_relist_counts_everythin
     assert_eq!(ended.close_reason, Some(stormfold::api::CloseReason::Superseded));
     world.create(&firing("Both", 30)).await;
     world.storm_named(&older, |storm| storm.alert_count == 31).await;
+}
+
+/// A storm that was closed and had alerts 0 and 1, and its successor, which has 2: of one Signal that reports all three.
+async fn successor_of_a_signal_with_old_and_new_alerts(world: &World) -> RemediationRequest {
+    let before = Timestamp::now();
+    world.create(&table("first", "Mixed", 0..2)).await;
+    let closed = world.one_storm("two", |storm| storm.alert_count == 2).await;
+    world.receipts(1).await;
+    let close = json!({ "metadata": { "annotations": { "stormfold.dev/close": "true" } } });
+    world.requests().patch(&closed.name_any(), &PatchParams::default(), &Patch::Merge(&close)).await.unwrap();
+    world.one_storm("it closes", |storm| !is_open(storm)).await;
+    // Late, from another Alertmanager: of what is over it is an echo.
+    let mut both = table("both", "Mixed", 0..3);
+    both.spec.reported_at = Some(MicroTime(before));
+    world.create(&both).await;
+    world.storms_until("one of three is new", 2, |storm| storm.alert_count == 1).await;
+    let told = world.receipts(2).await.into_iter().find(|signal| signal.name_any() == "both").unwrap();
+    assert_eq!(told.status.unwrap().occurrences.unwrap().held.as_deref(), Some("0-1"));
+    closed
+}
+
+/// After a restart one more alert is one more, and nothing else is.
+async fn one_more_is_one_more_after_a_restart(world: &World, operator: Operator, count: usize) {
+    operator.sigkill();
+    let _operator = Operator::start(&[world], &[]).await;
+    world.create(&firing("Mixed", 7)).await;
+    let storms = world.storms_until("one more", count, |storm| storm.alert_count > 1).await;
+    assert_eq!(storms.last().and_then(facts).unwrap().alert_count, 2);
+}
+
+// R1, invariant 1: the Signals of a closed storm went by retention, and nobody else knows what it had.
+#[tokio::test]
+async fn no_count_depends_on_a_restart_when_the_signals_of_a_closed_storm_are_gone() {
+    let world = World::new("held-retention").await;
+    let operator = Operator::start(&[&world], &[]).await;
+    successor_of_a_signal_with_old_and_new_alerts(&world).await;
+    world.signals().delete("first", &DeleteParams::default()).await.unwrap();
+    one_more_is_one_more_after_a_restart(&world, operator, 2).await;
+}
+
+// The same when its request was deleted by hand: then nothing says that closed storms hold anything, and no Signal waits for others of the list.
+#[tokio::test]
+async fn no_count_depends_on_a_restart_when_the_request_of_a_closed_storm_was_deleted_by_hand() {
+    let world = World::new("held-deleted").await;
+    let operator = Operator::start(&[&world], &[]).await;
+    let closed = successor_of_a_signal_with_old_and_new_alerts(&world).await;
+    world.requests().delete(&closed.name_any(), &DeleteParams::default()).await.unwrap();
+    one_more_is_one_more_after_a_restart(&world, operator, 1).await;
 }

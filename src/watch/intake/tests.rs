@@ -266,3 +266,29 @@ proptest! {
         }
     }
 }
+
+// R1: places are counted over what is refused, and blank lines are no occurrences; a receipt that somebody else has written says nothing.
+#[rstest]
+#[case(Some("0,3"), None, &[(0, Past::Over), (1, Past::Over)])]
+#[case(Some("3-4"), Some("0"), &[(0, Past::Handled), (1, Past::Over), (2, Past::Over)])]
+#[case(Some("0"), Some("0"), &[(0, Past::Handled)])]
+#[case(Some("1-2,9-65535,x,-,7-3"), Some(""), &[])]
+#[case(None, None, &[])]
+fn what_a_receipt_says_of_reports_is_read_back(
+    #[case] held: Option<&str>,
+    #[case] handled: Option<&str>,
+    #[case] expected: &[(u16, Past)],
+) {
+    let mut bad = item("b", None);
+    bad.resource.as_mut().unwrap().name = "not a name".into();
+    let spec = SignalSpec {
+        occurrences: Some(vec![item("a", None), bad]),
+        ..table("burning - - -\n\nfiring - c -\nfiring - d -\n")
+    };
+    let [held, handled] = [held, handled].map(|text| text.map(str::to_owned));
+    let occurrences = Some(api::OccurrenceSummary { total: 5, new: 1, rejected: 2, held, handled });
+    let status = Some(api::SignalStatus { occurrences, ..api::SignalStatus::default() });
+    let observation = take_under(&PolicySet::default(), &Signal { status, ..signal(spec) }).unwrap();
+    assert_eq!(observation.held, expected);
+    assert_eq!(observation.places().collect::<Vec<_>>(), [0, 3, 4]);
+}
