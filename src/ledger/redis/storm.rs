@@ -15,10 +15,11 @@ use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::{DEDUP_HORIZON, Epoch, Sample, Severity, StormId, StormMetadata};
 
-/// Names read and staged at once: what Lua's `unpack` takes is 8,000.
-const PAGE: usize = 1_000;
+/// Names read and staged at once, some 300 KB. Each page is looked for among all resources of the storm: small pages of a large one
+/// cost its size again and again.
+const PAGE: usize = 8_192;
 /// Pages in one snapshot. A storm that brings more new resources than that between two publishes shows the rest with the next one.
-const PAGES: usize = 256;
+const PAGES: usize = 32;
 /// How often a read begins again because another publisher was at it.
 const ATTEMPTS: usize = 8;
 /// Where the counter of a storm starts: below 2^30, so that it is stored in 32 bits for long.

@@ -14,7 +14,7 @@ end
 local length = call('STRLEN', KEYS[4])
 if #ARGV[3] > 0 then
   local resources = call('GET', KEYS[4]) or ''
-  local place_of, new, added = finder(resources, 0, 8, #ARGV[3] / 8), {}, {}
+  local place_of, new, added = finder(resources, 0, 8, ARGV[3], 8), {}, {}
   for from = 1, #ARGV[3], 8 do
     local digest = string.sub(ARGV[3], from, from + 7)
     if not added[digest] and not place_of(digest) then
