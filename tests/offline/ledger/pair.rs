@@ -336,7 +336,11 @@ impl<'a> Play<'a> {
         self.ended.insert(epoch, StormEnd::of(CloseReason::Requested, now(self.at)));
         (self.open, self.has_object, self.shown) = (None, false, None);
         if let_go {
-            self.rewatch().await;
+            return self.rewatch().await;
+        }
+        // What was merged by then is handled, and told so.
+        for signal in self.delivered.iter_mut().filter(|signal| signal.storm == Some(epoch)) {
+            signal.has_receipt(epoch);
         }
     }
 }

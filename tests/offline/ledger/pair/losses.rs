@@ -26,7 +26,8 @@ impl Play<'_> {
         }
         for before in others {
             self.deliver_listed(std::slice::from_ref(&before.said), vec![self.listed(&before)]).await;
-            if let Some(signal) = self.delivered.last_mut().filter(|signal| signal.storm == before.receipt) {
+            let joined = |signal: &&mut Delivered| signal.storm.is_some() && signal.storm == before.receipt;
+            if let Some(signal) = self.delivered.last_mut().filter(joined) {
                 (signal.receipt, signal.told) = (before.receipt, before.told);
             }
         }
