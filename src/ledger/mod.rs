@@ -35,8 +35,8 @@ pub trait Ledger: Send + Sync {
     /// `None`: the epoch is not later than the last one that was closed.
     async fn open(&self, id: StormId, pattern: &str, now: Timestamp) -> Result<Option<Epoch>, LedgerError>;
 
-    /// Remembers what the Signals of a storm that is over had reported. How many alerts of the key fire on in no storm, and how many of these reports are of
-    /// alerts that fire on in the open one.
+    /// Remembers what the Signals of a storm that is over had reported. How many alerts of the key fire on in no storm, and how many of these reports are the
+    /// latest of alerts that fire on in the open one: it may have taken them over.
     async fn hold(&self, holding: &Holding) -> Result<usize, LedgerError>;
 
     /// Remembers reports that no storm takes in: ends of what is in none, and more of what a person has handled.

@@ -128,10 +128,13 @@ impl AlertRegisters {
         self.registers.len()
     }
 
-    /// How many of these reports are of alerts that fire in the open storm.
+    /// How many of these reports are the latest of alerts that fire in the open storm, which may have taken them over.
     pub fn firing_of(&self, reports: &[AlertReport]) -> usize {
-        let fires = |report: &&AlertReport| self.get(report.uid).is_some_and(|alert| alert.standing.fires_in_storm());
-        reports.iter().filter(fires).count()
+        let fires = AlertStanding::Firing { resolvable: true };
+        let is_latest = |report: &&AlertReport| {
+            self.get(report.uid).is_some_and(|alert| alert.standing == fires && alert.at == report.at)
+        };
+        reports.iter().filter(is_latest).count()
     }
 
     /// Whether nothing is known.

@@ -142,8 +142,7 @@ local function apply(a, reports, rule)
       standing, last = struct.unpack('>BI7', raw, place + 8)
     end
     local new, new_at = rule(standing, last, says, at)
-    local stands = new or standing
-    if stands == FIRING or stands == FIRING_RESOLVABLE then firing = firing + 1 end
+    if (new or standing) == FIRING_RESOLVABLE and (new_at or last) == at then firing = firing + 1 end
     if new and (new ~= standing or new_at ~= last) then
       if standing then count(head, standing, -1) end
       count(head, new, 1)

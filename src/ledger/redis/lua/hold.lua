@@ -2,7 +2,8 @@
 -- KEYS  a, l, h
 -- ARGV  the reports, as in a journal; 'C' or 'H' (how that storm ended) or 'N' (no storm takes them in); the microsecond of that end; its epoch, or ''; when a
 --       and l expire (unix seconds)
--- ->    how many alerts of the key fire on and are in no storm, and how many of these reports are of alerts that fire in the open one
+-- ->    how many alerts of the key fire on and are in no storm, and how many of these reports are the latest of alerts that
+--       fire in the open one
 -- For example: one report that fires, of a source that reports ends, 'C' -> 1; a = {1 left}.
 local of_open = ARGV[4] ~= '' and open_epoch(KEYS[3]) == ARGV[4]
 local head, firing = apply(KEYS[1], ARGV[1], ARGV[2] == 'N' and noted or held_by(ARGV[2], tonumber(ARGV[3]), of_open))
