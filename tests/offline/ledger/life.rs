@@ -201,11 +201,11 @@ async fn a_replica_clears_a_stray_away_and_leaves_alone_the_open_storm_of_anothe
     one.open(id, &key.pattern, now(0)).await.unwrap();
     one.merge(&[(key.key, vec![key.signal(&Said::at(1, &[(1, true)]))])], now(1)).await.unwrap();
     let before = one.snapshot(id).await.unwrap().view;
-    let stray = "local q = redis.call('KEYS', '*q')[1] local kid = string.sub(redis.call('ZRANGE', q, 0, 0)[1], 1, 9) \
+    let stray = "local q = redis.call('KEYS', '{??}q')[1] local kid = string.sub(redis.call('ZRANGE', q, 0, 0)[1], 1, 9) \
                  return redis.call('ZADD', q, 1, kid .. 'straystra')";
     assert_eq!(server.command(&format!("EVAL \"{stray}\" 0")).unwrap(), ":1");
     assert_eq!(other.dirty().await.unwrap(), []);
-    let marks = "return redis.call('ZCARD', redis.call('KEYS', '*q')[1])";
+    let marks = "return redis.call('ZCARD', redis.call('KEYS', '{??}q')[1])";
     assert_eq!(server.command(&format!("EVAL \"{marks}\" 0")).unwrap(), ":1", "the open storm's");
     assert_eq!(one.dirty().await.unwrap(), [id]);
     assert_eq!(one.snapshot(id).await.unwrap().view, before);
