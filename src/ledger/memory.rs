@@ -88,7 +88,7 @@ struct OpenStorm {
     /// When the first change came that is not published.
     dirty_since: Option<Timestamp>,
     published: bool,
-    /// AlertRegisters that joined with a version that is not acknowledged: what no object shows yet.
+    /// Alerts that joined with a version that is not acknowledged: what no object shows yet.
     unpublished: Vec<(u64, Digest)>,
 }
 

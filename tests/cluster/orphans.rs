@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::PostParams;
 use serde_json::json;
 
 use super::operator::Operator;
@@ -12,17 +12,6 @@ use super::redis_server::RedisServer;
 use super::signals::firing;
 use super::wait::eventually;
 use super::world::{World, is_open};
-
-/// Deletes the namespace, and waits until it is gone.
-async fn delete_namespace(world: &World) {
-    let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    namespaces.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
-    eventually("the namespace is gone", || async {
-        let left = namespaces.get_opt(&world.namespace).await.unwrap();
-        left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
-    })
-    .await;
-}
 
 // R6, invariant 15: of an open storm, and of one that could not be published, nothing else would ever lead to the keys again.
 #[tokio::test]
@@ -60,8 +49,8 @@ async fn what_is_open_in_redis_goes_with_a_namespace_that_went_while_no_operator
     };
     assert_eq!((open_storms(), dirty()), (":3".to_owned(), ":1".to_owned()));
     operator.sigterm();
-    delete_namespace(&open).await;
-    delete_namespace(&refused).await;
+    open.delete_namespace().await;
+    refused.delete_namespace().await;
     let _operator = Operator::start(&[&world, &open, &refused], &[]).await;
     eventually("only the storm that is there is left", || async {
         let (left, dirty) = (open_storms(), dirty());

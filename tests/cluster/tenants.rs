@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -130,17 +130,6 @@ async fn a_finalizer_on_a_signal_is_asked_once_and_holds_up_nobody() {
     another.delete().await;
 }
 
-/// Deletes a namespace, and waits until it is gone.
-async fn delete_namespace(world: &World) {
-    let namespaces: Api<Namespace> = Api::all(world.client.clone());
-    namespaces.delete(&world.namespace, &DeleteParams::default()).await.unwrap();
-    eventually("the namespace is gone", || async {
-        let found = namespaces.get_opt(&world.namespace).await.unwrap();
-        found.map_or(Ok(()), |found| Err(format!("{:?}", found.status)))
-    })
-    .await;
-}
-
 // R2: a policy asks for the labels of namespaces; while Redis stands still, a Signal's namespace is deleted, and what the watch has of it is read
 // afterwards. Nobody else waits for labels that nobody has any more.
 #[tokio::test]
@@ -163,7 +152,7 @@ async fn a_signal_of_a_namespace_that_is_gone_holds_up_no_other_one() {
     for n in 0..20 {
         gone.create(&firing("Goes", n)).await;
     }
-    delete_namespace(&gone).await;
+    gone.delete_namespace().await;
     world.create(&firing("Waits", 2)).await;
     redis.signal("CONT");
     world.one_storm("everybody else is served", |storm| storm.alert_count == 2).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus};
 
@@ -48,6 +48,17 @@ impl World {
             namespace: create_namespace(&self.client, test).await,
             redis: self.redis.clone(),
         }
+    }
+
+    /// Deletes the namespace, and waits until it is gone.
+    pub async fn delete_namespace(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        eventually("the namespace is gone", || async {
+            let left = namespaces.get_opt(&self.namespace).await.unwrap();
+            left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
+        })
+        .await;
     }
 
     pub fn signals(&self) -> Api<Signal> {

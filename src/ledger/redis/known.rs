@@ -14,7 +14,7 @@ use crate::storm::{AlertRegisters, Digest, Epoch, HeldReports, Observation, Stor
 /// and it bounds a storm's part of this process to some 300 KB.
 const MAX_CONFIRMED: usize = 16_384;
 
-/// AlertRegisters of all open storms that are kept here, at some 40 bytes each. Beyond that, those of storms that are merged into next are read again.
+/// Alerts of all open storms that are kept here, at some 40 bytes each. Beyond that, those of storms that are merged into next are read again.
 const MAX_ALERTS: usize = 1_000_000;
 
 /// The open storms that this process knows.
@@ -67,7 +67,7 @@ pub(super) struct Untold {
     pub(super) counts: Vec<usize>,
     /// For each observation, its reports that are no part of the storm.
     pub(super) held: Vec<HeldReports>,
-    /// AlertRegisters that join the storm.
+    /// Alerts that join the storm.
     pub(super) joining: Vec<Digest>,
 }
 

@@ -5,15 +5,13 @@ use redis::Value;
 
 use super::alerts::reports;
 use super::keys::closed_expires;
+use super::merge::MAX_REPORTS;
 use super::reply::read;
 use super::{RedisLedger, scripts};
 use crate::ledger::{DedupWindow, Holding, LedgerError, TakenOver};
 use crate::metrics::LedgerOperation;
 use crate::storm::alerts::StormEnd;
 use crate::storm::{AlertReport, Epoch, StormId, StormKey};
-
-/// Reports in one call: a script of some milliseconds.
-const MAX_REPORTS: usize = 4_096;
 
 /// How a storm ended, as the scripts are told: `C` or `H`, and the microsecond.
 pub(super) fn end_arguments(end: StormEnd) -> (&'static str, i64) {

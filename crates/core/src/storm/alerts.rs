@@ -157,7 +157,7 @@ impl AlertRegisters {
         matches!(report.says, Says::Firing { .. }) && !self.holds(report)
     }
 
-    /// The open storm takes a report in. True when it changed whether the alert is known, fires or is over; false for a mere repeat.
+    /// The open storm takes a report in. Tells what it changed: nothing, for a mere repeat.
     pub fn join(&mut self, report: &AlertReport) -> Joined {
         self.update(report.uid, |before| AlertRegister::joined(before, report))
     }

@@ -22,7 +22,7 @@ pub struct StormExtent {
 /// What an observation told a storm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// AlertRegisters that joined the storm.
+    /// Alerts that joined the storm.
     pub alerts: Vec<Digest>,
     /// How many reports said something that was not known.
     pub reports: usize,

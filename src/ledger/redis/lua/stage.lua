@@ -10,7 +10,7 @@ if head[1] > 0 then
   call('PERSIST', KEYS[1])
   call('PERSIST', KEYS[2])
 end
--- `x` is a text of digests, eight bytes each: a third of what a set takes beyond `set-max-intset-entries`.
+-- `x` is a text of digests, eight bytes each: a third of what a set takes beyond the intset limit.
 local length = call('STRLEN', KEYS[4])
 if #ARGV[3] > 0 then
   local resources = call('GET', KEYS[4]) or ''
