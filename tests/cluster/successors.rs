@@ -1,11 +1,11 @@
 //! What fires is open (invariant 17): what a storm leaves when it closes goes on in the next one, and nobody has to report again for it.
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use stormfold::api::{CloseReason, OccurrenceState, Signal};
 
 use super::operator::Operator;
 use super::signals::{occurrence, signal};
+use super::wait::eventually;
 use super::world::{World, facts, is_open};
 
 /// A Signal of a source that reports ends: of these alerts that they fire, or are over.
@@ -21,7 +21,7 @@ fn says(name: &str, alerts: std::ops::Range<usize>, state: OccurrenceState) -> S
 #[tokio::test]
 async fn what_fires_longer_than_the_maximum_age_goes_on_in_a_successor_without_a_new_report() {
     let world = World::new("fires-on").await;
-    let _operator = Operator::start(&[&world], &["--max-age=4s", "--quiet-period=3s", "--settle-delay=1s"]).await;
+    let _operator = Operator::start(&[&world], &["--max-age=8s", "--quiet-period=3s", "--settle-delay=1s"]).await;
     world.create(&says("fires", 0..3, OccurrenceState::Firing)).await;
     world.one_storm("three", |storm| storm.firing_count == 3).await;
     world.create(&says("ends", 0..1, OccurrenceState::Resolved)).await;
@@ -33,19 +33,26 @@ async fn what_fires_longer_than_the_maximum_age_goes_on_in_a_successor_without_a
     world.storms_until("all is over", 2, |storm| storm.close_reason == Some(CloseReason::Resolved)).await;
 }
 
-// M1, with a process that dies between the end of the one and the beginning of the other: a restart tells as much.
+// M1, with a process that dies about when the one ends and the next one begins, on a busy machine a few storms later.
 #[tokio::test]
 async fn what_fires_goes_on_in_one_successor_after_a_restart() {
     let world = World::new("fires-on-restart").await;
     let operator = Operator::start(&[&world], &["--max-age=2s", "--quiet-period=1s"]).await;
     world.create(&says("fires", 0..2, OccurrenceState::Firing)).await;
-    world.one_storm("it closes", |storm| !is_open(storm)).await;
+    eventually("the first one closes", || async {
+        let storms = world.storms().await;
+        let first = storms.first().and_then(facts);
+        first.filter(|storm| !is_open(storm)).map(|_| ()).ok_or(format!("{first:?}"))
+    })
+    .await;
     operator.sigkill();
     let before = world.storms().await.len();
     let _operator = Operator::start(&[&world], &["--max-age=1h"]).await;
-    // It may have opened before the process died.
-    let storms = world.storms_until("a successor", 2, |storm| (storm.alert_count, storm.firing_count) == (2, 2)).await;
-    assert!(before <= 2 && storms.len() == 2, "{before} before, {} now", storms.len());
-    let opened = Timestamp::from_second(storms[1].spec.epoch).unwrap();
-    assert!(opened >= Timestamp::from_second(storms[0].spec.epoch).unwrap());
+    world.one_open_storm("a successor", |storm| (storm.alert_count, storm.firing_count) == (2, 2)).await;
+    let storms = world.storms().await;
+    assert!(storms.len() <= before + 1, "{before} before, {} now", storms.len());
+    assert!(storms.last().and_then(facts).is_some_and(is_open), "{storms:?}");
+    for pair in storms.windows(2) {
+        assert_eq!(pair[1].spec.previous_ref.as_ref().map(|of| &of.name), Some(&pair[0].name_any()));
+    }
 }
