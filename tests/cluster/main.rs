@@ -56,6 +56,7 @@ mod restart;
 mod rights;
 mod running;
 mod signals;
+mod stays;
 mod successors;
 mod tenants;
 mod wait;

@@ -37,6 +37,8 @@ pub enum Rule {
     RereadHoldsUp,
     /// While Signals are listed, those of a key with closed storms wait for the end of the list.
     JoinAfterList,
+    /// An alert stays in the storm that it is in, however its policy groups it by now.
+    AlertsStay,
 }
 
 /// Which rules are kept: all of them, except in a search.

@@ -12,6 +12,8 @@ use crate::storm::{Epoch, GroupBy, StormId, StormKey};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Store {
     by_key: BTreeMap<StormKey, BTreeMap<Epoch, Arc<Request>>>,
+    /// All of them, the oldest first.
+    by_epoch: BTreeSet<(Epoch, StormKey)>,
     /// The open ones, the oldest first.
     open: BTreeSet<(Epoch, StormKey)>,
     totals: Totals,
@@ -64,6 +66,15 @@ impl Store {
     /// The object of this name among those of a key.
     pub fn named(&self, key: StormKey, name: &str) -> Option<&Arc<Request>> {
         self.by_key.get(&key)?.values().find(|object| object.name == name)
+    }
+
+    /// The object of this name in a namespace. A name ends with its epoch: see `storm::name`.
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Arc<Request>> {
+        let epoch: Epoch = name.rsplit_once('-')?.1.parse().ok()?;
+        let first = (epoch, StormKey::MIN);
+        let objects = self.by_epoch.range(first..).take_while(|(of, _)| *of == epoch);
+        let mut objects = objects.filter_map(|(epoch, key)| self.get(StormId { key: *key, epoch: *epoch }));
+        objects.find(|object| object.name == name && object.namespace == namespace)
     }
 
     /// Whether some storm of a key is open.
@@ -131,6 +142,7 @@ impl Store {
         if object.is_open() {
             self.open.insert((id.epoch, id.key));
         }
+        self.by_epoch.insert((id.epoch, id.key));
         self.tally(&object, 1);
         self.by_key.entry(id.key).or_default().insert(id.epoch, Arc::new(object));
     }
@@ -143,6 +155,7 @@ impl Store {
             self.by_key.remove(&id.key);
         }
         self.open.remove(&(id.epoch, id.key));
+        self.by_epoch.remove(&(id.epoch, id.key));
         if let Some(object) = removed {
             self.tally(&object, -1);
         }

@@ -10,12 +10,12 @@ pub type Digest = i64;
 
 /// The key of the digests. Whoever writes alerts chooses the text that is hashed; without the key he cannot search for two
 /// texts with one digest and so hide an alert.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DigestKey([u8; 16]);
 
 impl DigestKey {
     /// A key from 16 secret bytes.
-    pub fn new(secret: [u8; 16]) -> Self {
+    pub const fn new(secret: [u8; 16]) -> Self {
         Self(secret)
     }
 

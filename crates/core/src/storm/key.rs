@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 pub struct StormKey([u8; 32]);
 
 impl StormKey {
+    /// The least of all.
+    pub const MIN: Self = Self([0; 32]);
+
     /// The key of `pattern` for Signals that live in `namespace`. Namespaces have no control characters, so the separator
     /// makes the pair injective.
     pub fn new(namespace: &str, pattern: &str) -> Self {

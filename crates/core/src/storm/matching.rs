@@ -220,6 +220,11 @@ impl PolicySet {
         self.former.get(policy).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether every Signal is grouped by the built-in policy, and was.
+    pub fn is_plain(&self) -> bool {
+        self.rules.is_empty() && self.former.is_empty()
+    }
+
     /// Whether some policy asks for the labels of a namespace.
     pub fn asks_for_namespaces(&self) -> bool {
         self.asks_for_namespaces

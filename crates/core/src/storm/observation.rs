@@ -30,8 +30,8 @@ pub struct Observation {
     pub key: StormKey,
     /// What a storm that it opens takes from it.
     pub opening: Arc<Opening>,
-    /// Where its policy grouped otherwise before, and storms may be open that were opened then: the same under each of those groupings, and last under the
-    /// one of now.
+    /// Where it may be grouped otherwise than its policy does now, because storms may be open that were opened when policies said something else: the same
+    /// under each grouping that its policy had, and last under the one of now. Empty: only that one.
     pub groupings: Vec<Arc<Opening>>,
     /// The labels by which its policy groups and which it lacks.
     pub missing_labels: Vec<String>,
@@ -86,6 +86,29 @@ impl Observation {
     pub fn places(&self) -> impl Iterator<Item = u16> {
         let mut refused = self.refused.places.iter().peekable();
         (0..u16::MAX).filter(move |place| refused.next_if_eq(&place).is_none()).take(self.reports.len())
+    }
+
+    /// What a storm that it opens takes from it, grouped as its policy says now.
+    pub fn own_grouping(&self) -> &Arc<Opening> {
+        self.groupings.last().unwrap_or(&self.opening)
+    }
+
+    /// Whether it is grouped otherwise than its policy says now.
+    pub fn is_regrouped(&self) -> bool {
+        self.own_grouping().key() != self.key
+    }
+
+    /// It goes to the storm of this opening; without one, to that of its own grouping.
+    pub fn group_as(&mut self, chosen: Option<Arc<Opening>>) {
+        let own = self.own_grouping();
+        let chosen = chosen.unwrap_or_else(|| own.clone());
+        if chosen.key() == self.key {
+            return;
+        }
+        if self.groupings.is_empty() {
+            self.groupings.push(self.opening.clone());
+        }
+        self.regroup(chosen);
     }
 
     /// Groups it otherwise: its texts are read in the scope of its storm.

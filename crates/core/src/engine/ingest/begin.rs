@@ -13,9 +13,10 @@ impl Engine {
     /// All Signals are read from here on. What was under way is let go: the list brings it again.
     pub(super) fn begin(&mut self, reason: ResyncReason) {
         self.resync.begin();
-        let Ingest { held_back, look_runs, mut successors, .. } = std::mem::take(&mut self.ingest);
+        let Ingest { held_back, look_runs, mut successors, placements, .. } = std::mem::take(&mut self.ingest);
         successors.list_begins();
         self.ingest.successors = successors;
+        self.ingest.placements = placements;
         // What is held back has no receipt, and the list brings it; the timer finds nothing then.
         drop(held_back);
         self.ingest.look_runs = look_runs;
@@ -64,7 +65,9 @@ impl Engine {
         }
         self.ingest.phase = IngestPhase::Read;
         self.ingest.began = self.now;
-        self.digests = Some(key);
+        if self.digests.replace(key).is_none_or(|before| before != key) {
+            self.ingest.placements.clear();
+        }
         self.ingest.incomplete = self.settings.parts().collect();
         if let Some(reason) = self.ingest.reason.take() {
             self.fact(Fact::ListBegins(reason));
@@ -97,6 +100,7 @@ impl Engine {
     /// All Signals were read since the ledger began.
     pub(super) fn list_is_complete(&mut self) {
         let waited = self.resync.complete();
+        self.ingest.placements.listed();
         for gate in [GateId::Signals, GateId::Ledger] {
             self.effect(Effect::Gate(gate, None));
         }

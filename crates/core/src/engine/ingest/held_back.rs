@@ -67,6 +67,11 @@ impl HeldBackSignals {
         }
     }
 
+    /// Whether some of this key wait.
+    pub(super) fn has(&self, key: StormKey) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// How many Signals wait.
     pub(super) fn len(&self) -> usize {
         self.signals

@@ -13,7 +13,7 @@ use super::{IngestError, LONGEST_WAIT};
 use crate::engine::Engine;
 use crate::ledger::{Batch, DedupWindow, LedgerCall, LedgerError, LedgerReply, Merge};
 use crate::rules::Rule;
-use crate::storm::{Observation, Opening, StormId, StormKey};
+use crate::storm::{Observation, StormId, StormKey};
 
 /// Observations of one part of the watch that are being merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,8 +65,9 @@ impl Engine {
         if merging.pending.is_empty() {
             return self.merge_works();
         }
+        self.sweep_placements();
         for observation in &mut merging.pending {
-            self.join_former_storm(observation);
+            self.route(observation);
         }
         self.look_up_holders(merging);
     }
@@ -78,28 +79,14 @@ impl Engine {
         }
     }
 
-    /// A storm that was opened when the policy grouped otherwise takes its Signals in until it ends: a change of the grouping must
-    /// not make a second storm of what one holds.
-    fn join_former_storm(&self, observation: &mut Observation) {
-        let Some((current, former)) = observation.groupings.split_last() else { return };
-        let told = |opening: &&Arc<Opening>| {
-            observation.receipt.as_ref().is_some_and(|name| self.store.named(opening.key(), name).is_some())
-        };
-        let open = |opening: &&Arc<Opening>| {
-            let key = opening.key();
-            self.openings.has(key) || self.store.has_open(key)
-        };
-        let chosen =
-            observation.groupings.iter().find(told).or_else(|| former.iter().find(open)).unwrap_or(current).clone();
-        observation.regroup(chosen);
-    }
-
     /// Merges what is pending into open storms. While a list is read, what closed storms may hold waits for its end: a repeat can
     /// be listed before the Signal whose receipt says that a closed storm holds it.
     pub(super) fn join(&mut self, mut merging: Merging) {
         if self.anything_is_listed(merging.part) && self.settings.rules.keep(Rule::JoinAfterList) {
             let closed = self.keys_with_closed_storms(&merging.pending);
-            let waits = |o: &mut Observation| closed.contains(&o.key) && self.is_being_listed(merging.part, o);
+            let waits = |o: &mut Observation| {
+                (closed.contains(&o.key) || self.may_be_elsewhere(o)) && self.is_being_listed(merging.part, o)
+            };
             let waits = merging.pending.extract_if(.., waits).collect();
             self.wait_for_list(merging.part, waits);
         }
@@ -141,9 +128,15 @@ impl Engine {
         for ((key, observations), merge) in batches.into_iter().zip(merges) {
             match merge {
                 Merge::Joined { .. } => self.joined(key, &observations, merge),
-                // The storm of a former grouping ended a moment ago: what comes next is grouped as the policy says now.
-                Merge::NotOpen { .. } if observations.iter().any(is_under_former_grouping) => {
-                    merging.pending.extend(observations.into_iter().map(as_grouped_now));
+                // The storm that had its alerts ended a moment ago, and left none: what is news is grouped as the policy says now.
+                Merge::NotOpen { opens, .. }
+                    if opens.contains(&true)
+                        && observations.iter().any(Observation::is_regrouped)
+                        && !self.waits_to_open(key) =>
+                {
+                    merging
+                        .pending
+                        .extend(observations.into_iter().map(|observation| self.as_grouped_now(observation)));
                 }
                 Merge::NotOpen { .. }
                     if !self.store.has_open(key)
@@ -159,6 +152,18 @@ impl Engine {
         }
         self.open_keys();
         self.merge_goes_on(merging);
+    }
+
+    /// Its alerts belong to no storm any more, whatever its receipt says.
+    fn as_grouped_now(&mut self, mut observation: Observation) -> Observation {
+        if let Some(digests) = &self.digests {
+            self.ingest.placements.forget(&observation, digests);
+        }
+        let own = observation.own_grouping().clone();
+        observation.groupings.clear();
+        observation.receipt = None;
+        observation.regroup(own);
+        observation
     }
 
     /// What has joined its storm is published: that is what makes room for the rest.
@@ -210,17 +215,4 @@ impl Engine {
 pub(super) fn dedup_window<'a>(observations: impl Iterator<Item = &'a Observation>, now: Timestamp) -> DedupWindow {
     let horizon = observations.map(|observation| observation.dedup_horizon).max();
     horizon.map_or(now.into(), |horizon| DedupWindow { now, horizon })
-}
-
-fn as_grouped_now(mut observation: Observation) -> Observation {
-    let current = observation.groupings.pop();
-    observation.groupings.clear();
-    if let Some(current) = current {
-        observation.regroup(current);
-    }
-    observation
-}
-
-fn is_under_former_grouping(observation: &Observation) -> bool {
-    observation.groupings.last().is_some_and(|current| current.key() != observation.key)
 }

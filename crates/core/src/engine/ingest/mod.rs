@@ -8,8 +8,10 @@ mod holders;
 mod merge;
 mod open;
 mod outcome;
+mod placements;
 mod pool;
 mod reread;
+mod route;
 mod successors;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +27,7 @@ use crate::ledger::LedgerError;
 use crate::storm::{Observation, SignalRef, StormKey};
 use held_back::HeldBackSignals;
 use merge::Merging;
+use placements::Placements;
 use pool::OpeningPool;
 use reread::Rereads;
 use successors::Successors;
@@ -63,6 +66,8 @@ pub(super) struct Ingest {
     awaiting: Vec<(Awaiter, BTreeSet<StormKey>)>,
     /// Alerts that closed storms left.
     successors: Successors,
+    /// Which key alerts belong to.
+    placements: Placements,
     held_back: HeldBackSignals,
     /// A timer runs for the next look at what is held back.
     look_runs: bool,

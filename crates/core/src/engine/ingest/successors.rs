@@ -46,6 +46,11 @@ impl Successors {
         self.ready.insert(key);
     }
 
+    /// Whether alerts of this key wait.
+    pub(super) fn has(&self, key: StormKey) -> bool {
+        self.keys.contains_key(&key)
+    }
+
     /// Whether some are held back.
     pub(super) fn wait(&self) -> bool {
         self.keys.len() > self.ready.len()
