@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Pages};
 use crate::cluster::Cluster;
 use crate::driver::{Driver, Gates, Reporter};
-use crate::gateway::{self, Creator, Gateway, GatewaySettings, Places};
 use crate::inbox::{Inbox, Want, inbox};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
@@ -32,6 +31,10 @@ use crate::runtime::part_gate::PartGate;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
+use crate::sources::GatewaySettings;
+use crate::sources::alertmanager::Alertmanager;
+use crate::sources::http::{self, Gateway, WebhookSource};
+use crate::sources::writer::{Places, SignalWriter};
 use crate::storm::Reach;
 use crate::watch::signals::SignalReader;
 use crate::watch::{SignalLister, watch_requests};
@@ -70,7 +73,7 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
     let mut loops = JoinSet::new();
     loops.spawn(admin::serve(listener, app.pages(), stop.clone()));
     if let Some(gateway) = settings.gateway() {
-        loops.spawn(gateway::serve(app.gateway(&gateway, config)?, stop.clone()));
+        loops.spawn(http::serve(app.gateway(&gateway, config)?, stop.clone()));
     }
     let ended = app.work(&mut loops).await;
     tracing::info!("stopping");
@@ -206,14 +209,26 @@ impl<'a> App<'a> {
         // The sender of a webhook tries again, and waits for the answer meanwhile.
         config.default_retry = false;
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
-        let listener = gateway::listen(gateway.listen)
+        let listener = http::listen(gateway.listen)
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
-        tracing::info!(gateway = %address, home = places.home(), "the gateway takes webhooks at /webhook/alertmanager");
         self.metrics.gateway.begin();
-        let creator = Creator::new(client, places, self.metrics.gateway.clone());
-        let gateway = Gateway::open(gateway, creator, self.clock.clone(), self.metrics.gateway.clone());
+        let home = places.home().to_owned();
+        let writer = Arc::new(SignalWriter::new(client, places, self.metrics.gateway.clone()));
+        let sources = self.webhook_sources(gateway, &writer).map_err(anyhow::Error::msg)?;
+        let paths = sources.iter().map(|source| source.path()).collect::<Vec<_>>().join(", ");
+        tracing::info!(gateway = %address, home, "the gateway takes webhooks at {paths}");
+        let gateway = Gateway::open(gateway, sources, self.clock.clone(), self.metrics.gateway.clone());
         Ok((listener, gateway.map_err(anyhow::Error::msg)?))
+    }
+
+    /// Every source that is told by webhooks: a line for each.
+    fn webhook_sources(
+        &self,
+        gateway: &GatewaySettings,
+        writer: &Arc<SignalWriter>,
+    ) -> Result<Vec<Arc<dyn WebhookSource>>, String> {
+        Ok(vec![Alertmanager::open(gateway, writer.clone(), self.metrics.gateway.clone())?])
     }
 
     /// Starts every loop that only one replica should run.

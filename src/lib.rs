@@ -1,14 +1,13 @@
 //! Stormfold folds an alert storm into one `RemediationRequest`.
 //!
 //! The way of the data: `watch` (Signals in) → the engine of `stormfold_core`, which decides → `driver`, which carries out what it
-//! decides: calls to the `ledger` (what each storm has brought) and to the `cluster` (`RemediationRequest`s, receipts). `gateway`
-//! makes Signals of Alertmanager's webhooks. ARCHITECTURE.md has the map; `storm` has the meaning.
+//! decides: calls to the `ledger` (what each storm has brought) and to the `cluster` (`RemediationRequest`s, receipts). `sources`
+//! make Signals of what others report. ARCHITECTURE.md has the map; `storm` has the meaning.
 
 pub mod admin;
 pub mod app;
 pub mod cluster;
 pub mod driver;
-pub mod gateway;
 pub mod inbox;
 pub mod ledger;
 pub mod metrics;
@@ -16,6 +15,7 @@ pub mod policies;
 pub mod retention;
 pub mod runtime;
 pub mod settings;
+pub mod sources;
 pub mod telemetry;
 pub mod watch;
 

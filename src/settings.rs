@@ -12,9 +12,9 @@ use jiff::SignedDuration;
 pub use gateway::GatewayFlags;
 pub use redis::RedisFlags;
 
-use crate::gateway::GatewaySettings;
 use crate::ledger::redis::RedisSettings;
 use crate::runtime::leader::LeaseDuration;
+use crate::sources::GatewaySettings;
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Policy, Reach};
 

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use stormfold::gateway::{Limits, TargetRules, read};
+use stormfold::sources::Limits;
+use stormfold::sources::alertmanager::{TargetRules, read};
 
 use super::alerts::{delivered, webhook};
 use super::report::{Report, Target, median};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use jiff::SignedDuration;
 
-use crate::gateway::{GatewaySettings, Limits, SecuritySettings};
+use crate::sources::http::SecuritySettings;
+use crate::sources::{GatewaySettings, Limits};
 
 /// Where Alertmanager's webhooks are taken, and from whom.
 #[derive(Args, Debug, Clone)]

@@ -49,9 +49,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("watch", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
     ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies", "watch"]),
     ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
-    ("gateway", &["storm", "api", "metrics", "runtime"]),
+    ("sources", &["storm", "api", "metrics", "runtime"]),
     ("admin", &["metrics", "runtime"]),
-    ("settings", &["storm", "runtime", "ledger", "gateway"]),
+    ("settings", &["storm", "runtime", "ledger", "sources"]),
     ("telemetry", &["settings"]),
 ];
 
@@ -132,6 +132,30 @@ fn ingest_and_publish_name_each_other_nowhere() {
                 let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
                 assert!(!words.any(|word| word == other), "{}: {line}", file.display());
             }
+        }
+    }
+}
+
+// A new source is one folder: what all of them share does not know it is there, and storing knows nothing of being told.
+#[test]
+fn what_sources_share_names_no_source() {
+    let room = root().join("src/sources");
+    let shared = ["http", "writer"];
+    let folders = std::fs::read_dir(&room).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let folders: Vec<_> = folders.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let sources: Vec<_> = folders.iter().map(String::as_str).filter(|folder| !shared.contains(folder)).collect();
+    assert!(sources.contains(&"alertmanager"), "the sources are found: {sources:?}");
+    for file in rust_files(&room) {
+        let within = file.strip_prefix(&room).unwrap();
+        let home = within.iter().next().unwrap().to_str().unwrap();
+        if sources.contains(&home) || home == "mod.rs" {
+            continue;
+        }
+        let strangers = sources.iter().chain(&shared).filter(|name| **name != home);
+        let strangers: Vec<_> = strangers.map(|name| format!("{name}::")).collect();
+        for line in code(&file) {
+            let own = line.replace("axum::http::", "");
+            assert!(!strangers.iter().any(|name| own.contains(name.as_str())), "{}: {line}", file.display());
         }
     }
 }

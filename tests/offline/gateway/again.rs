@@ -109,8 +109,8 @@ async fn an_alert_that_fires_again_is_one_signal_when_it_uses_up_a_quota() {
 // Three Signals of one group, of which one changes and changes back.
 #[tokio::test]
 async fn the_signals_of_one_body_are_no_news_to_each_other() {
-    let limits = stormfold::gateway::Limits { batch: 1, ..settings().limits };
-    let world = World::new(stormfold::gateway::GatewaySettings { limits, ..settings() }, &[]).await;
+    let limits = stormfold::sources::Limits { batch: 1, ..settings().limits };
+    let world = World::new(stormfold::sources::GatewaySettings { limits, ..settings() }, &[]).await;
     let mut webhook = body(&["prod", "prod", "prod"]);
     for n in 0..3 {
         webhook["alerts"][n]["fingerprint"] = n.to_string().into();

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rstest::rstest;
 use serde_json::json;
-use stormfold::gateway::{Limits, SecuritySettings};
+use stormfold::sources::Limits;
+use stormfold::sources::http::SecuritySettings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -105,7 +106,7 @@ async fn without_a_token_it_is_401_whatever_is_asked() {
     let file = folder.path().join("token");
     std::fs::write(&file, "secret\n").unwrap();
     let security = SecuritySettings { token_file: Some(file), ..SecuritySettings::default() };
-    let world = World::new(stormfold::gateway::GatewaySettings { security, ..settings() }, &[]).await;
+    let world = World::new(stormfold::sources::GatewaySettings { security, ..settings() }, &[]).await;
     let text = body(&["prod"]).to_string();
     for (line, headers) in [(PATH, ""), (PATH, "Authorization: Bearer wrong\r\n"), ("GET /webhook/alertmanager", "")] {
         let answer = world.request(line, &format!("{JSON}{headers}"), text.as_bytes()).await;
@@ -145,7 +146,7 @@ async fn what_is_not_stored_is_503_with_retry_after(#[case] code: u16) {
 #[tokio::test]
 async fn a_silent_api_server_is_503_in_time_and_one_that_answers_again_is_200() {
     let limits = Limits { timeout: Duration::from_millis(300), ..settings().limits };
-    let world = World::new(stormfold::gateway::GatewaySettings { limits, ..settings() }, &[]).await;
+    let world = World::new(stormfold::sources::GatewaySettings { limits, ..settings() }, &[]).await;
     world.api_server.set(|server| server.silent = true);
     let text = body(&["prod"]).to_string();
     let answer = world.post(text.as_bytes()).await;
@@ -159,7 +160,7 @@ async fn a_silent_api_server_is_503_in_time_and_one_that_answers_again_is_200() 
 #[tokio::test]
 async fn a_body_that_takes_longer_than_its_time_is_stored_in_the_end() {
     let limits = Limits { timeout: Duration::from_secs(1), ..settings().limits };
-    let world = World::new(stormfold::gateway::GatewaySettings { limits, ..settings() }, &[]).await;
+    let world = World::new(stormfold::sources::GatewaySettings { limits, ..settings() }, &[]).await;
     // Eight at once: at most 160 in a second.
     world.api_server.set(|server| server.slow = Duration::from_millis(50));
     let namespaces: Vec<_> = (0..240).map(|n| format!("web-{n}")).collect();
@@ -175,7 +176,7 @@ async fn a_body_that_takes_longer_than_its_time_is_stored_in_the_end() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_503_in_time() {
     let limits = Limits { timeout: Duration::from_millis(300), ..settings().limits };
-    let world = World::new(stormfold::gateway::GatewaySettings { limits, ..settings() }, &[]).await;
+    let world = World::new(stormfold::sources::GatewaySettings { limits, ..settings() }, &[]).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     let head = format!("{PATH} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: 100\r\n{JSON}\r\n{{");
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use stormfold::gateway::{GatewaySettings, Limits, SecuritySettings};
+use stormfold::sources::http::SecuritySettings;
+use stormfold::sources::{GatewaySettings, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stormfold::gateway::{Limits, TargetRules, read};
+use stormfold::sources::Limits;
+use stormfold::sources::alertmanager::{TargetRules, read};
 
 /// The most memory that this process has had, in MiB.
 fn peak() -> u64 {

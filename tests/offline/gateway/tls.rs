@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use stormfold::gateway::{GatewaySettings, SecuritySettings};
+use stormfold::sources::GatewaySettings;
+use stormfold::sources::http::SecuritySettings;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -143,13 +144,12 @@ async fn a_client_must_show_a_certificate_of_the_authority_that_is_named() {
 
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named_at_the_start() {
-    use stormfold::gateway::{Creator, Gateway, Places};
+    use stormfold::sources::http::Gateway;
     let world = World::simple().await;
     let missing = Some("not-there.pem".into());
     let security = SecuritySettings { cert_file: missing.clone(), key_file: missing, ..SecuritySettings::default() };
     let metrics = &world.metrics.gateway;
-    let creator = Creator::new(world.api_server.client(), Places::new("home", vec![]), metrics.clone());
     let clock = stormfold::runtime::clock::Clock::new(|| jiff::Timestamp::UNIX_EPOCH);
-    let fault = Gateway::open(&with(security), creator, clock, metrics.clone()).err().unwrap();
+    let fault = Gateway::open(&with(security), vec![], clock, metrics.clone()).err().unwrap();
     assert!(fault.contains("not-there.pem cannot be read"), "{fault}");
 }

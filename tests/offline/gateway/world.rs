@@ -15,9 +15,12 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use stormfold::api::Signal;
-use stormfold::gateway::{Creator, Gateway, GatewaySettings, Limits, Places, SecuritySettings, listen, serve};
 use stormfold::metrics::Metrics;
 use stormfold::runtime::clock::Clock;
+use stormfold::sources::alertmanager::Alertmanager;
+use stormfold::sources::http::{Gateway, SecuritySettings, listen, serve};
+use stormfold::sources::writer::{Places, SignalWriter};
+use stormfold::sources::{GatewaySettings, Limits};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -234,11 +237,12 @@ impl World {
     pub fn before(api_server: ApiServer, settings: &GatewaySettings, watched: &[&str]) -> Self {
         let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
-        let creator = Creator::new(api_server.client(), places, metrics.gateway.clone());
+        let writer = Arc::new(SignalWriter::new(api_server.client(), places, metrics.gateway.clone()));
+        let source = Alertmanager::open(settings, writer, metrics.gateway.clone()).unwrap();
         let clock = Clock::new(|| {
             Timestamp::from_microsecond(1_795_485_465_000_000 + READINGS.fetch_add(1, Ordering::Relaxed)).unwrap()
         });
-        let gateway = Gateway::open(settings, creator, clock, metrics.gateway.clone()).unwrap();
+        let gateway = Gateway::open(settings, vec![source], clock, metrics.gateway.clone()).unwrap();
         let listener = listen(settings.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve((listener, gateway), stop.clone()));

@@ -1,29 +1,23 @@
 //! One body becomes a few Signals: one for each namespace, alert name, severity, cluster and group labels, and for at most so many
-//! occurrences. Pure, and the same for every delivery of the same alerts within five minutes.
-//!
-//! **Names.** A Signal's name is a digest of what it reports and of the five minutes in which it came. A body that is sent again, by the
-//! same Alertmanager or by the second one of a pair, arrives at the same names, and the API server says that they exist; `series` finds
-//! out whether something else was reported in between. Hours later the same alerts have another bucket and are reported anew: still firing. A repeat on the other side of a bucket's border makes one more
-//! Signal; nothing is counted twice, because an occurrence is known by its fingerprint, start and resource, whatever Signal reports it.
-//! What is for people only (annotations, the Alertmanager's address) is left out of the digest: the two of a pair differ in it. So are the
-//! labels that alerts share, by which policies group: the table has the alerts' fingerprints, and those are made of their labels.
+//! occurrences. Pure, and the same for every delivery of the same alerts within five minutes (see [`super::super::draft`]).
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 
-use super::body::{Alert, Body, LabelPairs, read_alert, read_annotations};
-use super::draft::{Draft, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded};
+use super::body::{Alert, Body, read_alert, read_annotations};
 use super::rules::TargetRules;
 use super::target::About;
-use super::text::{clean, hex};
-use crate::api;
+use crate::sources::draft::{
+    BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded,
+};
+use crate::sources::text::clean;
+use crate::storm::given;
 use crate::storm::resource::extract_resource_name;
-use crate::storm::{Severity, given};
 
 /// As `spec.table` of a Signal, where it counts characters: a byte is at most one.
 const MAX_TABLE: usize = 262_144;
@@ -71,17 +65,8 @@ pub(super) enum AlertVerdict {
     Rejected(String),
 }
 
-/// What makes a Signal of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct AlertGroupKey {
-    namespace: Option<String>,
-    cluster: Option<String>,
-    name: String,
-    severity: Severity,
-}
-
 struct AlertGroup<'a> {
-    key: AlertGroupKey,
+    key: DraftKey,
     lines: Vec<Line>,
     labels: LabelPairs<'a>,
     annotations: LabelPairs<'a>,
@@ -114,7 +99,7 @@ pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, rece
         without_target: 0,
     };
     let mut fates: Vec<_> = body.alerts.iter().enumerate().map(|(index, raw)| reader.read(index, raw)).collect();
-    let shared = Arc::new(Shared::of(body, received));
+    let shared = Arc::new(shared(body, received));
     let mut signals = Vec::new();
     for group in reader.groups {
         group.cut(max_lines, &shared, &mut signals, &mut fates);
@@ -122,12 +107,24 @@ pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, rece
     Webhook { signals, alerts: fates, truncated: body.truncated, without_target: reader.without_target }
 }
 
+fn shared(body: &Body<'_>, received: Timestamp) -> Shared {
+    Shared::of(&BodyFacts {
+        prefix: "am",
+        kind: "alertmanager",
+        instance: body.receiver.as_deref(),
+        url: body.external_url.as_deref(),
+        group_labels: &body.group_labels,
+        incomplete: body.truncated > 0,
+        received,
+    })
+}
+
 /// Goes through the alerts.
 struct AlertReader<'a> {
     rules: &'a TargetRules,
     default_status: Option<&'a str>,
     groups: Vec<AlertGroup<'a>>,
-    places: HashMap<AlertGroupKey, usize>,
+    places: HashMap<DraftKey, usize>,
     without_target: u64,
 }
 
@@ -179,8 +176,8 @@ impl<'a> AlertReader<'a> {
 }
 
 /// Owned, because what an alert is about is borrowed from its labels, which do not stay.
-fn key(about: About<'_>) -> AlertGroupKey {
-    AlertGroupKey {
+fn key(about: About<'_>) -> DraftKey {
+    DraftKey {
         namespace: about.namespace.map(str::to_owned),
         cluster: about.cluster.map(Cow::into_owned),
         name: about.name.into_owned(),
@@ -259,56 +256,6 @@ impl AlertGroup<'_> {
             lines = &lines[taken..];
             signals.push(self.key.draft(table, labels.clone(), annotations.clone(), shared));
         }
-    }
-}
-
-impl AlertGroupKey {
-    fn draft(
-        &self,
-        table: String,
-        labels: BTreeMap<String, String>,
-        annotations: BTreeMap<String, String>,
-        shared: &Arc<Shared>,
-    ) -> Draft {
-        let (series, name) = self.names(&table, shared);
-        Draft {
-            name,
-            series,
-            own: api::SignalSpec {
-                name: self.name.clone(),
-                severity: self.severity,
-                namespace: Some(self.namespace.clone().unwrap_or_default()),
-                cluster: self.cluster.clone(),
-                source: None,
-                labels,
-                annotations,
-                // Alertmanager reports ends unless it is told not to; then its silence is no end either.
-                resolvable: true,
-                incomplete: shared.incomplete,
-                // Of the body.
-                reported_at: None,
-                occurrences: None,
-                table: Some(table),
-            },
-            namespace: self.namespace.clone(),
-            shared: shared.clone(),
-        }
-    }
-
-    /// Of the series, which is all that the Signal is about, and of the Signal, which is what it reports as well. Hexadecimal characters
-    /// and a number: nothing of an alert's text.
-    fn names(&self, table: &str, shared: &Shared) -> (String, String) {
-        let mut digest = shared.digest.clone();
-        digest.add(&[self.namespace.is_some(), self.cluster.is_some()].map(u8::from));
-        digest.add(self.namespace.as_deref().unwrap_or_default().as_bytes());
-        digest.add(self.cluster.as_deref().unwrap_or_default().as_bytes());
-        digest.add(self.name.as_bytes());
-        digest.add(&self.severity.rank().to_be_bytes());
-        let series = digest.clone().finish();
-        digest.add(&[u8::from(shared.incomplete)]);
-        digest.add(table.as_bytes());
-        let digest = digest.finish();
-        (hex(&series[..8]), format!("am-{}-{}", hex(&digest[..16]), shared.bucket))
     }
 }
 

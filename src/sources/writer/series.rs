@@ -1,6 +1,6 @@
 //! A Signal whose name is taken: a repeat, or news?
 //!
-//! A name says what is reported (see `batch`). That an alert fires, that it is over, and that it fires again are three reports, of which
+//! A name says what is reported (see `draft`). That an alert fires, that it is over, and that it fires again are three reports, of which
 //! the first and the last say the same; within five minutes they have one name. So a name that is taken is a repeat only if nothing else
 //! was reported of the same series since. What was, the API server says: it is the same for all replicas, and after a restart.
 //!
@@ -14,8 +14,8 @@ use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::draft::{Draft, FieldDigest};
-use super::text::hex;
+use super::super::draft::{Draft, FieldDigest};
+use super::super::text::hex;
 use crate::api::{self, Signal};
 use crate::runtime::error::{ApiError, call};
 
@@ -128,7 +128,7 @@ impl BodySeries<'_> {
 
     /// `None`: whoever may not look there cannot tell.
     async fn list(&self, namespace: Option<&str>) -> Result<Option<Listing>, ApiError> {
-        // Never closed; see `Creator`.
+        // Never closed; see `SignalWriter`.
         let _permit = self.lister.permits.acquire().await.ok();
         let client = self.lister.client.clone();
         let (api, place): (Api<Signal>, _) = match namespace {
@@ -199,7 +199,7 @@ fn after(name: &str, other: &str) -> String {
     format!("{name}-{}", hex(&digest.finish()[..4]))
 }
 
-/// The part of a name that says what is reported: `am-DIGEST-SECONDS`, without what `after` puts behind it.
+/// The part of a name that says what is reported: `SOURCE-DIGEST-SECONDS`, without what `after` puts behind it.
 fn content(name: &str) -> &str {
     name.match_indices('-').nth(2).map_or(name, |(place, _)| &name[..place])
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::draft::Draft;
+use super::super::draft::Draft;
 
 /// So many are remembered: a few megabytes. What is beyond is asked for again.
 const MOST: usize = 32_768;

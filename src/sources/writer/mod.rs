@@ -1,4 +1,8 @@
-//! Signals into the API server: in the namespace of the trouble where that is possible, else in the operator's own.
+//! Signals into the API server: in the namespace of the trouble where that is possible, else in the operator's own. Knows no source:
+//! [`series`] tells repeats from news, `known` what is stored already.
+
+mod known;
+mod series;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +17,10 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, Resource};
 use tokio::sync::Semaphore;
 
+use known::StoredSignals;
+use series::{BodySeries, Mark, Precedent, SeriesLister};
+
 use super::draft::Draft;
-use super::known::StoredSignals;
-use super::series::{BodySeries, Mark, Precedent, SeriesLister};
 use super::text::clean;
 use crate::api::{self, Signal};
 use crate::metrics::{GatewayMetrics, SignalNamespace, StoreResult};
@@ -41,9 +46,9 @@ pub(super) fn told(error: &ApiError) -> String {
     clean(&error.to_string(), MAX_ERROR).into_owned()
 }
 
-/// Creates Signals.
-pub struct Creator {
-    /// Of its own, without retries: Alertmanager tries again, and must hear of a failure in time.
+/// Stores Signals.
+pub struct SignalWriter {
+    /// Of its own, without retries: the sender tries again, and must hear of a failure in time.
     client: Client,
     places: Places,
     permits: Arc<Semaphore>,
@@ -163,8 +168,8 @@ impl Away {
     }
 }
 
-impl Creator {
-    /// Creates with this client, in these places.
+impl SignalWriter {
+    /// Stores with this client, in these places.
     pub fn new(client: Client, places: Places, metrics: GatewayMetrics) -> Self {
         let series = SeriesLister::new(client.clone());
         let permits = Arc::new(Semaphore::new(CREATES));
@@ -330,7 +335,7 @@ fn object(draft: &Draft, name: &str, away: Option<Away>) -> Signal {
     let key = |name: &str| format!("{}/{name}", api::GROUP);
     let spec = draft.spec();
     let labels = [
-        (key("source"), "alertmanager".to_owned()),
+        (key("source"), draft.shared.source.kind.clone()),
         (Mark::Series.key(), draft.series.clone()),
         (Mark::Received.key(), draft.shared.bucket.to_string()),
     ];

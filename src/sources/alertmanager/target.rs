@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use super::body::LabelPairs;
 use super::rules::{Rank, TargetKind, TargetRules};
-use super::text::{clean_name, is_blank};
+use crate::sources::draft::LabelPairs;
+use crate::sources::text::{clean_name, is_blank};
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Resource, Severity};
 

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::text::{clean, text};
+use crate::sources::draft::LabelPairs;
+use crate::sources::text::{clean, text};
 
 /// The version that is read.
 const VERSION: &str = "4";
@@ -44,9 +45,6 @@ pub enum BodyFault {
     #[error("{0} alerts are more than the {1} that a body of this bound can have: they are not of Alertmanager's size")]
     TooManyAlerts(usize, usize),
 }
-
-/// Name and value of each label, in order.
-pub(super) type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// One alert, as written.
 #[derive(Debug, Deserialize)]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -5,8 +6,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::super::body::read_body;
-use super::super::draft::{MAX_INSTANCE, MAX_KEY};
 use super::*;
+use crate::api;
+use crate::sources::draft::{MAX_INSTANCE, MAX_KEY};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_485_300 + second).unwrap()

@@ -1,0 +1,148 @@
+//! Alertmanager's webhook becomes a few durable Signals.
+//!
+//! Pure first: [`body`] reads the webhook with bounds, `target` with [`rules`] tells what an alert is about, `batch` makes drafts of it. The
+//! writer stores them, and `answer` says what became of each alert.
+
+mod answer;
+mod batch;
+pub mod body;
+pub mod rules;
+mod target;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Response;
+use jiff::Timestamp;
+
+pub use rules::TargetRules;
+
+use answer::Results;
+use batch::Webhook;
+use body::{BodyFault, read_body};
+
+use super::http::WebhookSource;
+use super::http::answer::Problem;
+use super::writer::{SignalWriter, told};
+use super::{GatewaySettings, Limits};
+use crate::metrics::{AlertResult, GatewayMetrics};
+
+/// Reading a larger body takes longer than others should wait for their turn on a thread.
+const LONG_READ: usize = 64 * 1024;
+
+/// Takes the webhooks of Alertmanager.
+pub struct Alertmanager {
+    limits: Limits,
+    rules: Arc<TargetRules>,
+    writer: Arc<SignalWriter>,
+    metrics: GatewayMetrics,
+}
+
+impl Alertmanager {
+    /// Reads the settings file; the message says what is wrong with it.
+    pub fn open(
+        settings: &GatewaySettings,
+        writer: Arc<SignalWriter>,
+        metrics: GatewayMetrics,
+    ) -> Result<Arc<Self>, String> {
+        let rules = match &settings.settings_file {
+            None => TargetRules::default(),
+            Some(file) => {
+                let wrong = |fault: String| format!("--gateway-settings-file {}: {fault}", file.display());
+                let yaml = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+                TargetRules::parse(&yaml).map_err(wrong)?
+            }
+        };
+        let rules = Arc::new(rules.reaching(writer.reach()));
+        Ok(Arc::new(Self { limits: settings.limits, rules, writer, metrics }))
+    }
+
+    async fn batch(&self, bytes: Vec<u8>, received: Timestamp) -> Result<Webhook, Problem> {
+        let (limits, rules) = (self.limits, self.rules.clone());
+        let long = bytes.len() > LONG_READ;
+        let work =
+            move || read_body(&bytes, limits.max_body).map(|body| batch::batch(&body, &rules, limits.batch, received));
+        let made = if long {
+            let task = tokio::task::spawn_blocking(work).await;
+            task.map_err(|_| Problem::Unavailable("the body could not be read".to_owned()))?
+        } else {
+            work()
+        };
+        made.map_err(|fault| match fault {
+            BodyFault::NotAWebhook(_) => Problem::BadBody(fault.to_string()),
+            BodyFault::TooManyAlerts(..) => Problem::TooLarge(fault.to_string()),
+        })
+    }
+
+    async fn store(&self, batch: &Webhook) -> Result<Response<Body>, Problem> {
+        let mut stored = Vec::with_capacity(batch.signals.len());
+        let mut failed = Vec::new();
+        for result in self.writer.store(&batch.signals).await {
+            match result {
+                Ok(signal) => stored.push(signal),
+                Err(error) => failed.push(error),
+            }
+        }
+        if let Some(first) = failed.first() {
+            let (failed, all) = (failed.len(), batch.signals.len());
+            let error = told(first);
+            tracing::warn!(error, failed, all, "Signals could not be stored; Alertmanager will send them again");
+            return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {error}")));
+        }
+        let results = Results::of(&batch.alerts, &stored);
+        self.metrics.alerts(AlertResult::Accepted, results.accepted);
+        self.metrics.alerts(AlertResult::Duplicate, results.duplicate);
+        self.metrics.alerts(AlertResult::Rejected, results.rejected);
+        self.metrics.without_target.inc_by(batch.without_target);
+        self.metrics.truncated_alerts.inc_by(batch.truncated);
+        if let Some(why) = batch.rejected() {
+            tracing::warn!(
+                why,
+                rejected = results.rejected,
+                "alerts of a webhook can be in no Signal; the first of them says why"
+            );
+        }
+        tracing::debug!(
+            accepted = results.accepted,
+            duplicate = results.duplicate,
+            rejected = results.rejected,
+            signals = stored.len(),
+            "a webhook is stored"
+        );
+        Ok(results.response())
+    }
+}
+
+#[async_trait]
+impl WebhookSource for Alertmanager {
+    fn path(&self) -> &'static str {
+        "/webhook/alertmanager"
+    }
+
+    fn sender(&self) -> &'static str {
+        "Alertmanager"
+    }
+
+    fn how_to_send_less(&self) -> &'static str {
+        "let the receiver send fewer alerts (max_alerts), group by more labels"
+    }
+
+    async fn take(&self, body: Vec<u8>, received: Timestamp) -> Result<Response<Body>, Problem> {
+        let batch = self.batch(body, received).await?;
+        self.store(&batch).await
+    }
+}
+
+/// What reading a body comes to, for tests and benchmarks of the reader alone: how many Signals it makes, of how many bytes, and how many alerts it rejects.
+pub fn read(
+    bytes: &[u8],
+    rules: &TargetRules,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(usize, usize, usize), BodyFault> {
+    let batch = batch::batch(&read_body(bytes, limits.max_body)?, rules, limits.batch, now);
+    let bytes = batch.signals.iter().map(|draft| draft.table().len()).sum();
+    let rejected = batch.alerts.iter().filter(|fate| matches!(fate.verdict, batch::AlertVerdict::Rejected(_))).count();
+    Ok((batch.signals.len(), bytes, rejected))
+}

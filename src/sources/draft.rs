@@ -1,0 +1,210 @@
+//! A Signal to store, within the bounds of its schema and of the API server, and its name. Knows no source.
+//!
+//! **Names.** A Signal's name is a digest of what it reports and of the five minutes in which it came. What is sent again, by the same
+//! sender or by the second one of a pair, arrives at the same names, and the API server says that they exist; the writer's `series` finds
+//! out whether something else was reported in between. Hours later the same alerts have another bucket and are reported anew: still
+//! firing. A repeat on the other side of a bucket's border makes one more Signal; nothing is counted twice, because an occurrence is known
+//! by its fingerprint and resource, whatever Signal reports it. What is for people only (annotations, the sender's address) is left out of
+//! the digest: the two of a pair differ in it. So are the labels that alerts share, by which policies group: the table has the alerts'
+//! fingerprints, and those are made of their labels.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::text::{clean, hex};
+use crate::api;
+use crate::storm::Severity;
+
+/// Reports of the same within this time are one.
+const BUCKET_SECONDS: i64 = 300;
+/// Bounds of a Signal's maps, and of what is in them.
+pub(super) const MAX_LABELS: usize = 64;
+pub(super) const MAX_ANNOTATIONS: usize = 32;
+pub(super) const MAX_KEY: usize = 253;
+pub(super) const MAX_LABEL: usize = 1_024;
+pub(super) const MAX_ANNOTATION: usize = 4_096;
+/// As `spec.source`.
+pub(super) const MAX_INSTANCE: usize = 253;
+const MAX_URL: usize = 2_048;
+
+/// Name and value of each label, in order.
+pub(super) type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// A Signal to store.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    /// Its name in whichever namespace it is stored.
+    pub(super) name: String,
+    /// What it is about, whatever it reports of it.
+    pub(super) series: String,
+    /// The namespace of the trouble.
+    pub(super) namespace: Option<String>,
+    /// But for what it shares with all Signals of the body.
+    pub(super) own: api::SignalSpec,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Draft {
+    /// The spec, whole. Made when the Signal is sent: a body may become thousands of Signals, and what they share may be long.
+    pub(super) fn spec(&self) -> api::SignalSpec {
+        let mut spec = self.own.clone();
+        spec.source = Some(self.shared.source.clone());
+        spec.reported_at = Some(self.shared.received.into());
+        // The labels that the sender grouped by are shared by definition, and policies group by them: others make room for them.
+        let own = std::mem::replace(&mut spec.labels, self.shared.group_labels.clone());
+        for (name, value) in own {
+            if spec.labels.len() < MAX_LABELS {
+                spec.labels.entry(name).or_insert(value);
+            }
+        }
+        spec
+    }
+
+    /// What it reports.
+    pub(super) fn table(&self) -> &str {
+        self.own.table.as_deref().unwrap_or_default()
+    }
+}
+
+/// What is told of a body, as it says it itself.
+#[derive(Debug)]
+pub(super) struct BodyFacts<'a> {
+    /// How names begin: a few letters for each source.
+    pub(super) prefix: &'static str,
+    /// As `spec.source.kind`.
+    pub(super) kind: &'static str,
+    pub(super) instance: Option<&'a str>,
+    pub(super) url: Option<&'a str>,
+    pub(super) group_labels: &'a LabelPairs<'a>,
+    /// Whether the sender left something out.
+    pub(super) incomplete: bool,
+    /// When the body came: no field of it says when it was sent.
+    pub(super) received: Timestamp,
+}
+
+/// What all Signals of a body have.
+#[derive(Debug)]
+pub(super) struct Shared {
+    prefix: &'static str,
+    group_labels: BTreeMap<String, String>,
+    incomplete: bool,
+    pub(super) received: Timestamp,
+    pub(super) bucket: i64,
+    /// How the digest of each Signal begins.
+    digest: FieldDigest,
+    pub(super) source: api::Source,
+}
+
+impl Shared {
+    pub(super) fn of(body: &BodyFacts<'_>) -> Self {
+        let text = |text: Option<&str>, most: usize| {
+            text.map(|text| clean(text, most).into_owned()).filter(|text| !text.is_empty())
+        };
+        let url = text(body.url, MAX_URL).filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        let source = api::Source { kind: body.kind.to_owned(), instance: text(body.instance, MAX_INSTANCE), url };
+        let group_labels = bounded(body.group_labels, MAX_LABELS, MAX_LABEL);
+        let mut digest = FieldDigest::default();
+        for (name, value) in &group_labels {
+            digest.add(name.as_bytes());
+            digest.add(value.as_bytes());
+        }
+        Self {
+            prefix: body.prefix,
+            group_labels,
+            digest,
+            source,
+            incomplete: body.incomplete,
+            received: body.received,
+            bucket: body.received.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
+        }
+    }
+}
+
+/// What makes a Signal of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct DraftKey {
+    /// `None`: cluster-scoped.
+    pub(super) namespace: Option<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) name: String,
+    pub(super) severity: Severity,
+}
+
+impl DraftKey {
+    /// The Signal that reports this table of a source that reports ends. Maps are in bounds already.
+    pub(super) fn draft(
+        &self,
+        table: String,
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        shared: &Arc<Shared>,
+    ) -> Draft {
+        let (series, name) = self.names(&table, shared);
+        Draft {
+            name,
+            series,
+            own: api::SignalSpec {
+                name: self.name.clone(),
+                severity: self.severity,
+                namespace: Some(self.namespace.clone().unwrap_or_default()),
+                cluster: self.cluster.clone(),
+                source: None,
+                labels,
+                annotations,
+                resolvable: true,
+                incomplete: shared.incomplete,
+                // Of the body.
+                reported_at: None,
+                occurrences: None,
+                table: Some(table),
+            },
+            namespace: self.namespace.clone(),
+            shared: shared.clone(),
+        }
+    }
+
+    /// Of the series, which is all that the Signal is about, and of the Signal, which is what it reports as well. Hexadecimal characters
+    /// and a number: nothing of an alert's text.
+    fn names(&self, table: &str, shared: &Shared) -> (String, String) {
+        let mut digest = shared.digest.clone();
+        digest.add(&[self.namespace.is_some(), self.cluster.is_some()].map(u8::from));
+        digest.add(self.namespace.as_deref().unwrap_or_default().as_bytes());
+        digest.add(self.cluster.as_deref().unwrap_or_default().as_bytes());
+        digest.add(self.name.as_bytes());
+        digest.add(&self.severity.rank().to_be_bytes());
+        let series = digest.clone().finish();
+        digest.add(&[u8::from(shared.incomplete)]);
+        digest.add(table.as_bytes());
+        let digest = digest.finish();
+        (hex(&series[..8]), format!("{}-{}-{}", shared.prefix, hex(&digest[..16]), shared.bucket))
+    }
+}
+
+/// SHA-256 over fields, each behind its length, which keeps one field from running into the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FieldDigest(Sha256);
+
+impl FieldDigest {
+    pub(super) fn add(&mut self, field: &[u8]) {
+        self.0.update(field.len().to_be_bytes());
+        self.0.update(field);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// A map that a Signal can hold: the first entries by name, keys and values cut.
+pub(super) fn bounded(labels: &LabelPairs<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
+    let texts = labels.iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
+    let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
+    while map.len() > entries {
+        map.pop_last();
+    }
+    map
+}
