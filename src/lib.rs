@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod metrics;
 pub mod policies;
+pub mod replay;
 pub mod retention;
 pub mod runtime;
 pub mod settings;

@@ -145,6 +145,8 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         dedup_horizon: DEDUP_HORIZON,
         pending_message: None,
         receipt: None,
+        receipt_others: Vec::new(),
+        share: None,
     }
 }
 

@@ -9,8 +9,9 @@ use serde_json::json;
 use stormfold_core::engine::receipts::{MAX_MESSAGE, Receipt, Verdict};
 
 use crate::api::{
-    ACCEPTED, FIELD_MANAGER, GROUPED, OccurrenceSummary, REASON_COOLING_DOWN, REASON_LABELS_MISSING, REASON_MERGED,
-    REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, Signal, SignalStatus, condition,
+    ACCEPTED, FIELD_MANAGER, GROUPED, OccurrenceSummary, OtherStorm, REASON_COOLING_DOWN, REASON_LABELS_MISSING,
+    REASON_MERGED, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, Signal, SignalStatus,
+    condition,
 };
 use crate::runtime::error::{ApiError, call};
 use crate::storm::holding::HeldBack;
@@ -40,6 +41,10 @@ fn summary(receipt: &Receipt) -> OccurrenceSummary {
     OccurrenceSummary { total: *total, new: *new, rejected: *rejected, held, handled }
 }
 
+fn other_storm((name, places): &(String, Vec<u16>)) -> Option<OtherStorm> {
+    Some(OtherStorm { name: name.clone(), occurrences: write_places(places.iter().copied())? })
+}
+
 /// The status that says what a receipt says.
 pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
     let (status, reason) = match &receipt.verdict {
@@ -61,6 +66,7 @@ pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
     SignalStatus {
         conditions: [accepted].into_iter().chain(grouped).map(observed).collect(),
         storm: receipt.storm.clone(),
+        other_storms: receipt.others.iter().filter_map(other_storm).collect(),
         occurrences: Some(summary(receipt)),
         // The spec is immutable, so there is one generation only.
         observed_generation: Some(1),

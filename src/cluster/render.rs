@@ -15,21 +15,34 @@ use crate::storm::decide::{CloseReason, is_storm};
 use crate::storm::metadata::whole_seconds;
 use crate::storm::{Policy, StormMetadata};
 
-/// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
-/// an old view is refused (409), and the UID, so that it never lands on another object of the same name.
-pub fn status(apply: &StatusApply) -> Value {
-    let StatusApply { object, facts, ending, policy, now } = apply;
+/// What is ours of the status of a RemediationRequest.
+pub struct RenderedStatus {
+    /// `status.storm`.
+    pub storm: StormStatus,
+    /// Our conditions: an apply owns what it lists.
+    pub conditions: [Condition; 2],
+}
+
+/// The facts of a storm as they are shown.
+pub fn rendered(StatusApply { object, facts, ending, policy, now }: &StatusApply) -> RenderedStatus {
     let storm = StormStatus {
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
         closed_at: ending.map(|_| whole_seconds(*now).into()),
         close_reason: *ending,
         ..storm_status(facts, object.revision().saturating_add(1))
     };
-    // Only the conditions of ours: an apply owns what it lists.
     let conditions = [
         since(storm_condition(facts, policy, *now), object.storm),
         since(closed_condition(*ending, *now), object.closed),
     ];
+    RenderedStatus { storm, conditions }
+}
+
+/// The facts of a storm as a status apply. It carries the resourceVersion that the decision was made on, so that a writer with
+/// an old view is refused (409), and the UID, so that it never lands on another object of the same name.
+pub fn status(apply: &StatusApply) -> Value {
+    let object = &apply.object;
+    let RenderedStatus { storm, conditions } = rendered(apply);
     json!({
         "apiVersion": RemediationRequest::api_version(&()),
         "kind": RemediationRequest::kind(&()),

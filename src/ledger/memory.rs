@@ -33,7 +33,7 @@ impl Default for MemoryLedger {
         for half in secret.chunks_exact_mut(8) {
             half.copy_from_slice(&RandomState::new().hash_one(()).to_ne_bytes());
         }
-        Self { key: DigestKey::new(secret), records: Mutex::default() }
+        Self::with_key(DigestKey::new(secret))
     }
 }
 
@@ -153,6 +153,11 @@ fn version(number: u64) -> Version {
 }
 
 impl MemoryLedger {
+    /// An empty one with this key.
+    pub fn with_key(key: DigestKey) -> Self {
+        Self { key, records: Mutex::default() }
+    }
+
     /// No method panics while it holds the lock, so a poisoned lock still guards a whole state.
     fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,7 +252,10 @@ impl Ledger for MemoryLedger {
                 .filter(|storm| storm.dirty_since.is_some())
                 .map(|storm| StormId { key: *key, epoch: storm.epoch })
         };
-        Ok(records.keys.iter().filter_map(dirty).collect())
+        let mut dirty: Vec<StormId> = records.keys.iter().filter_map(dirty).collect();
+        // The same each time: a replay has nothing random.
+        dirty.sort_unstable();
+        Ok(dirty)
     }
 
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {

@@ -11,7 +11,7 @@ use crate::storm::matching::PolicyRule;
 use crate::storm::{GroupBy, Policy, PolicySet};
 
 /// The policies of the cluster, valid or not, and their former groupings.
-pub(super) struct Book {
+pub(crate) struct Book {
     built_in: Arc<Policy>,
     entries: BTreeMap<String, Entry>,
     /// Policies, and groupings under which storms of theirs were opened.
@@ -27,12 +27,12 @@ pub(super) struct Entry {
 }
 
 impl Book {
-    pub(super) fn new(built_in: Policy) -> Self {
+    pub(crate) fn new(built_in: Policy) -> Self {
         Self { built_in: Arc::new(built_in), entries: BTreeMap::new(), groupings: BTreeSet::new() }
     }
 
     /// Takes a policy in; false when its rules are what they were, as after a write of its status.
-    pub(super) fn put(&mut self, object: StormPolicy) -> bool {
+    pub(crate) fn put(&mut self, object: StormPolicy) -> bool {
         let rule = rule(&object);
         let name = object.name_any();
         let same = self.entries.get(&name).is_some_and(|old| old.rule == rule);
@@ -44,7 +44,7 @@ impl Book {
     }
 
     /// The policy is gone.
-    pub(super) fn remove(&mut self, name: &str) -> bool {
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
         let removed = self.entries.remove(name);
         if let Some(old) = &removed {
             self.retire(old);
@@ -58,7 +58,7 @@ impl Book {
         gone.iter().filter(|name| self.remove(name)).count() > 0
     }
 
-    pub(super) fn note_open(&mut self, open: impl IntoIterator<Item = (String, GroupBy)>) -> bool {
+    pub(crate) fn note_open(&mut self, open: impl IntoIterator<Item = (String, GroupBy)>) -> bool {
         let before = self.groupings.len();
         self.groupings.extend(open);
         self.groupings.len() > before

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub use status::write_statuses;
 pub use watching::{tell_policies, watch_namespaces, watch_policies};
 
-use book::Book;
+pub(crate) use book::Book;
 
 use crate::runtime::error::{ApiError, call};
 use crate::storm::matching::Labels;
@@ -51,6 +51,11 @@ pub struct View {
 }
 
 impl View {
+    /// What these policies say, in namespaces with these labels.
+    pub(crate) fn new(book: &Book, namespaces: HashMap<String, Arc<Labels>>) -> Self {
+        Self { set: Arc::new(book.compile()), namespaces: Arc::new(namespaces) }
+    }
+
     /// The labels of a namespace; none, where it is not known.
     pub fn labels_of(&self, namespace: &str) -> Arc<Labels> {
         self.namespaces.get(namespace).cloned().unwrap_or_default()
@@ -61,7 +66,7 @@ impl Policies {
     /// No policy but `built_in`, until the watches have brought those of the cluster.
     pub fn new(client: Client, built_in: Policy) -> Self {
         let book = Book::new(built_in);
-        let view = View { set: Arc::new(book.compile()), namespaces: Arc::default() };
+        let view = View::new(&book, HashMap::new());
         Self {
             namespace_api: Api::all(client),
             book: Mutex::new(book),

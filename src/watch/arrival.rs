@@ -27,7 +27,7 @@ pub(super) fn place_of((part, event): &WatchEvent<Guarded<Signal>>) -> Option<(u
 }
 
 /// Reads an event. `None`: there is nothing to do.
-pub(super) fn arrive(
+pub(crate) fn arrive(
     (part, event): WatchEvent<Guarded<Signal>>,
     view: &View,
     reach: &Reach,

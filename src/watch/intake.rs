@@ -110,11 +110,25 @@ pub fn intake(
             .filter(|verdict| is_waiting(&verdict.reason))
             .map(|verdict| verdict.message.clone()),
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
+        receipt_others: Vec::new(),
+        share: None,
     };
-    Ok(match signal.status.as_ref().and_then(|status| status.occurrences.as_ref()) {
-        Some(told) => Observation { held: held(&observation, told), ..observation },
-        None => observation,
-    })
+    Ok(as_told(observation, signal.status.as_ref()))
+}
+
+/// With what its receipt says of its reports.
+fn as_told(mut observation: Observation, status: Option<&api::SignalStatus>) -> Observation {
+    let Some(status) = status else { return observation };
+    if let Some(told) = &status.occurrences {
+        observation.held = held(&observation, told);
+    }
+    let places = observation.places();
+    let index = |place: u16| u16::try_from(places.binary_search(&place).ok()?).ok();
+    let other = |other: &api::OtherStorm| {
+        (other.name.clone(), read_places(&other.occurrences).into_iter().filter_map(index).collect())
+    };
+    observation.receipt_others = status.other_storms.iter().map(other).collect();
+    observation
 }
 
 /// The reports that no storm took in, as the receipt says.

@@ -7,5 +7,6 @@ mod requests;
 pub mod signals;
 mod table;
 
+pub(crate) use arrival::arrive;
 pub use lister::SignalLister;
 pub use requests::watch_requests;

@@ -35,4 +35,5 @@ mod redis_log;
 mod redis_server;
 mod redis_server_checks;
 mod redis_world;
+mod replay;
 mod script;

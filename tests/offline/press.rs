@@ -92,6 +92,7 @@ pub fn get(id: StormId) -> Expected {
 pub fn receipt(signal: SignalRef, storm: String) -> Receipt {
     Receipt {
         signal: Arc::new(signal),
+        others: Vec::new(),
         storm: Some(storm),
         total: 1,
         new: 1,

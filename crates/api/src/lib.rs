@@ -23,7 +23,8 @@ pub use remediation_request::{
     RemediationStatus, StormState, StormStatus,
 };
 pub use signal::{
-    Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, Signal, SignalSpec, SignalStatus, Source,
+    Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, OtherStorm, Signal, SignalSpec, SignalStatus,
+    Source,
 };
 pub use storm_policy::{
     Cooldown, Operator, PolicyMatch, Requirement, Selector, StormPolicy, StormPolicySpec, StormPolicyStatus,

@@ -201,6 +201,11 @@ pub struct SignalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub storm: Option<String>,
+    /// Other RemediationRequests, in the namespace of this Signal, that have some of these occurrences: their alerts were in those storms before a policy
+    /// came, changed or went, and stay there until those end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub other_storms: Vec<OtherStorm>,
     /// What became of the occurrences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurrences: Option<OccurrenceSummary>,
@@ -211,6 +216,18 @@ pub struct SignalStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::bounds::optional_time")]
     pub merged_at: Option<Time>,
+}
+
+/// A storm that has some of a Signal's occurrences.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherStorm {
+    /// Name of the RemediationRequest.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Which occurrences. As in `occurrences.held`.
+    #[schemars(length(max = 8_400), regex(pattern = r"^[0-9,-]*$"))]
+    pub occurrences: String,
 }
 
 /// What became of a Signal's occurrences.

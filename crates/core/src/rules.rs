@@ -37,6 +37,8 @@ pub enum Rule {
     RereadHoldsUp,
     /// While Signals are listed, those of a key with closed storms wait for the end of the list.
     JoinAfterList,
+    /// A Signal that is owed the receipt of a storm is not taken for one of the storm before, which its receipt still names.
+    OwedAreJoined,
     /// An alert stays in the storm that it is in, however its policy groups it by now.
     AlertsStay,
 }

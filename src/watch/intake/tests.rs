@@ -290,5 +290,5 @@ fn what_a_receipt_says_of_reports_is_read_back(
     let status = Some(api::SignalStatus { occurrences, ..api::SignalStatus::default() });
     let observation = take_under(&PolicySet::default(), &Signal { status, ..signal(spec) }).unwrap();
     assert_eq!(observation.held, expected);
-    assert_eq!(observation.places().collect::<Vec<_>>(), [0, 3, 4]);
+    assert_eq!(observation.places(), [0, 3, 4]);
 }

@@ -20,6 +20,12 @@ impl Openings {
         self.0.get(&id)
     }
 
+    /// The latest storm of this key that is open.
+    pub(super) fn of_key(&self, key: StormKey) -> Option<(StormId, &Arc<Opening>)> {
+        let of_key = StormId { key, epoch: Epoch::MIN }..=StormId { key, epoch: Epoch::MAX };
+        self.0.range(of_key).next_back().map(|(id, opening)| (*id, opening))
+    }
+
     /// The storms whose opening is known.
     pub(super) fn ids(&self) -> impl Iterator<Item = StormId> {
         self.0.keys().copied()
@@ -27,8 +33,7 @@ impl Openings {
 
     /// Whether some storm of this key is open.
     pub(super) fn has(&self, key: StormKey) -> bool {
-        let of_key = StormId { key, epoch: Epoch::MIN }..=StormId { key, epoch: Epoch::MAX };
-        self.0.range(of_key).next().is_some()
+        self.of_key(key).is_some()
     }
 
     /// The storm is over.

@@ -23,6 +23,8 @@ pub struct Receipt {
     pub signal: Arc<SignalRef>,
     /// Name of the RemediationRequest, if one holds its occurrences.
     pub storm: Option<String>,
+    /// Names of others that hold some of them, and where those are in the Signal.
+    pub others: Vec<(String, Vec<u16>)>,
     /// How many occurrences it has.
     pub total: i64,
     /// Those of them that told the ledger something new.
@@ -78,7 +80,8 @@ impl Receipt {
         Self {
             signal: observation.signal.clone(),
             storm,
-            total: count(observation.reports.len() + refused.count),
+            others: Vec::new(),
+            total: count(observation.total()),
             new: count(new),
             rejected: count(refused.count),
             held: HeldReports::new(),
@@ -107,6 +110,7 @@ impl Receipt {
         Self {
             signal: Arc::new(signal),
             storm: None,
+            others: Vec::new(),
             total: count,
             new: 0,
             rejected: count,

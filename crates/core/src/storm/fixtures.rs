@@ -47,5 +47,7 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         dedup_horizon: DEDUP_HORIZON,
         pending_message: None,
         receipt: None,
+        receipt_others: Vec::new(),
+        share: None,
     }
 }

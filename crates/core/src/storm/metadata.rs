@@ -38,7 +38,7 @@ impl StormMetadata {
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
         let unseen = other.alert_count.saturating_sub(self.alert_count);
-        let firing = if unseen == 0 { self.firing } else { other.firing.min(self.firing + unseen) };
+        let firing = other.firing.clamp(self.firing, self.firing + unseen);
         let sample = self.affected_resources.iter().chain(&other.affected_resources).map(String::as_str);
         Self {
             pattern: if self.pattern.is_empty() { &other.pattern } else { &self.pattern }.clone(),

@@ -30,7 +30,7 @@ pub use holding::{ACKNOWLEDGED, Outcome};
 pub use key::{Epoch, StormId, StormKey};
 pub use matching::PolicySet;
 pub use metadata::{Opening, StormMetadata};
-pub use observation::{Observation, Refused, Rejection, Report, SignalRef, given, rescope, uid};
+pub use observation::{Observation, OtherShare, Refused, Rejection, Report, Share, SignalRef, given, rescope, uid};
 pub use policy::{Cooldowns, DEDUP_HORIZON, Policy};
 pub use reach::Reach;
 pub use resource::Resource;

@@ -65,6 +65,36 @@ pub struct Observation {
     pub pending_message: Option<String>,
     /// The storm that its receipt names.
     pub receipt: Option<String>,
+    /// Other storms that its receipt names, and which of its reports they have.
+    pub receipt_others: Vec<(String, Vec<u16>)>,
+    /// What it is of its Signal, if the alerts of that are in several storms.
+    pub share: Option<Box<Share>>,
+}
+
+/// What a part of a Signal knows of the whole: its alerts are in several storms, and the part is those of one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Where its reports are among the occurrences of the Signal: see [`Observation::places`].
+    pub places: Vec<u16>,
+    /// How many occurrences the whole Signal has, refused ones included.
+    pub total: usize,
+    /// Whether `status.storm` of the Signal names the storm of another part.
+    pub silent: bool,
+    /// The other parts.
+    pub others: Vec<OtherShare>,
+}
+
+/// Another part of the same Signal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OtherShare {
+    /// The key that it goes to.
+    pub key: StormKey,
+    /// The storm that the receipt names for it.
+    pub receipt: Option<String>,
+    /// Where its reports are.
+    pub places: Vec<u16>,
+    /// Those of them that no storm took in, as the receipt says.
+    pub held: HeldReports,
 }
 
 impl Observation {
@@ -83,9 +113,51 @@ impl Observation {
     }
 
     /// Where each report is among the occurrences of the Signal, refused ones included: its items, then the lines of its table that are not blank.
-    pub fn places(&self) -> impl Iterator<Item = u16> {
+    pub fn places(&self) -> Vec<u16> {
+        if let Some(share) = &self.share {
+            return share.places.clone();
+        }
         let mut refused = self.refused.places.iter().peekable();
-        (0..u16::MAX).filter(move |place| refused.next_if_eq(&place).is_none()).take(self.reports.len())
+        (0..u16::MAX).filter(move |place| refused.next_if_eq(&place).is_none()).take(self.reports.len()).collect()
+    }
+
+    /// Whether its Signal gets its receipt of another part.
+    pub fn is_silent(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.silent)
+    }
+
+    /// The part of it that these of its reports are, which the receipt says are in this storm.
+    #[must_use]
+    pub fn part(&self, reports: &[usize], receipt: Option<String>, silent: bool) -> Self {
+        let places = self.places();
+        let at = |index: u16| reports.iter().position(|report| *report == usize::from(index));
+        let held = self.held.iter().filter_map(|(index, past)| Some((u16::try_from(at(*index)?).ok()?, *past)));
+        let share = Share {
+            places: reports.iter().filter_map(|report| places.get(*report).copied()).collect(),
+            total: self.total(),
+            silent,
+            others: Vec::new(),
+        };
+        Self {
+            reports: reports.iter().filter_map(|report| self.reports.get(*report)).cloned().collect(),
+            held: held.collect(),
+            receipt,
+            receipt_others: Vec::new(),
+            share: Some(Box::new(share)),
+            ..self.clone()
+        }
+    }
+
+    /// This part, to the others.
+    pub fn as_other(&self) -> OtherShare {
+        let places = self.places();
+        let held = self.held.iter().filter_map(|(index, past)| Some((*places.get(usize::from(*index))?, *past)));
+        OtherShare { key: self.key, receipt: self.receipt.clone(), held: held.collect(), places }
+    }
+
+    /// How many occurrences its Signal has, refused ones included.
+    pub fn total(&self) -> usize {
+        self.share.as_ref().map_or(self.reports.len() + self.refused.count, |share| share.total)
     }
 
     /// What a storm that it opens takes from it, grouped as its policy says now.

@@ -20,6 +20,11 @@ impl Reach {
         Self { everywhere: namespaces.contains(Self::ALL), namespaces }
     }
 
+    /// That of all namespaces.
+    pub fn everything() -> Self {
+        Self { everywhere: true, namespaces: BTreeSet::new() }
+    }
+
     /// The same, and this namespace.
     #[must_use]
     pub fn and(mut self, namespace: &str) -> Self {

@@ -75,6 +75,7 @@ local function held_by(kind, closed, of_open)
   return function(standing, last, says, at)
     if of_open and standing and in_storm(standing) then return after(standing, last, kind, closed) end
     if says >= HELD_OVER then return joined(standing, last, says, at) end
+    if says == RESOLVED and (standing == FIRING or standing == FIRING_RESOLVABLE) and at >= last then return ENDED, at end
     local new, new_at = OVER, at
     if says ~= RESOLVED then new, new_at = after(says == SAYS_FIRING and FIRING or FIRING_RESOLVABLE, at, kind, closed) end
     return past(standing, last, new, new_at, at)

@@ -6,7 +6,7 @@ use super::super::effect::{Effect, Fact};
 use super::super::input::Arrival;
 use super::super::receipts::Receipt;
 use super::super::resync::ResyncReason;
-use super::{Awaiter, IngestPhase, Work};
+use super::{Awaiter, IngestPhase, Work, in_order};
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, Rejection, SignalRef};
@@ -65,7 +65,7 @@ impl Engine {
 
     fn list_ends(&mut self, part: usize) {
         self.ingest.incomplete.remove(&part);
-        let waited = self.ingest.waiting.remove(&part).unwrap_or_default().into_values().collect();
+        let waited = in_order(self.ingest.waiting.remove(&part).unwrap_or_default());
         self.ingest.work.push_front(Work::ListIsMerged);
         self.ingest.work.push_front(Work::Merge(part, waited));
     }

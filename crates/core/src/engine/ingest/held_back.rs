@@ -8,7 +8,7 @@ use super::super::effect::{Delay, Timer};
 use super::super::lineage::why_held_back;
 use super::super::receipts::{Receipt, Verdict};
 use super::super::resync::ResyncReason;
-use super::{BySignal, Work};
+use super::{BySignal, Work, place_in_line};
 use crate::engine::Engine;
 use crate::storm::holding::HeldBack;
 use crate::storm::{Observation, Opening, StormKey};
@@ -59,7 +59,7 @@ impl HeldBackSignals {
             // Delivered again, it takes its own place: also within one call.
             self.reports += reports;
             self.signals += 1;
-            let before = held.signals.insert(observation.signal.clone(), observation);
+            let before = held.signals.insert(place_in_line(&observation), observation);
             if let Some(before) = before {
                 self.reports -= before.reports.len();
                 self.signals -= 1;
@@ -100,7 +100,7 @@ impl HeldBackSignals {
 impl Engine {
     /// Tells Signals that they wait, unless they were told just that.
     pub(super) fn hold_back(&mut self, part: usize, key: StormKey, why: HeldBack, observations: Vec<Observation>) {
-        for observation in &observations {
+        for observation in observations.iter().filter(|observation| !observation.is_silent()) {
             let mut told = Receipt::of(observation, None, 0);
             told.verdict = Verdict::HeldBack(why.clone());
             if observation.pending_message.as_ref() != Some(&told.message()) {

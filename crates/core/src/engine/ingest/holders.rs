@@ -7,6 +7,7 @@ use super::IngestError;
 use super::merge::{MergePhase, Merging};
 use crate::engine::Engine;
 use crate::ledger::{Holding, LedgerCall, LedgerError, LedgerReply};
+use crate::rules::Rule;
 use crate::storm::alerts::StormEnd;
 use crate::storm::{Epoch, Micros, Observation, StormKey};
 
@@ -23,6 +24,8 @@ impl Engine {
         let Some(name) = &observation.receipt else { return Holder::Open };
         match self.store.named(observation.key, name) {
             Some(object) if object.is_open() || object.is_superseded() => Holder::Open,
+            // It has joined the storm after that one, and its receipt is not written yet.
+            Some(object) if self.has_joined_since(observation, object.epoch()) => Holder::Open,
             // What it fires on with, the open storm has taken over; what is over, the ledger knows.
             Some(object) if self.ingest.successors.is_taken_over(observation.key) && object.is_handed_on() => {
                 Holder::Open
@@ -31,6 +34,11 @@ impl Engine {
             // Deleted by hand: what it held counts as handled (invariant 8).
             None => Holder::Closed(None, StormEnd::Handled(Micros::MIN)),
         }
+    }
+
+    fn has_joined_since(&self, observation: &Observation, epoch: Epoch) -> bool {
+        let owed = self.receipts.owed_to(&observation.signal, observation.key);
+        owed.is_some_and(|id| id.epoch > epoch) && self.settings.rules.keep(Rule::OwedAreJoined)
     }
 
     /// Storms that receipts name and the store does not know are looked up: the store may be older than the receipt.

@@ -66,9 +66,8 @@ impl Engine {
             return self.merge_works();
         }
         self.sweep_placements();
-        for observation in &mut merging.pending {
-            self.route(observation);
-        }
+        let pending = std::mem::take(&mut merging.pending);
+        merging.pending = pending.into_iter().flat_map(|observation| self.route(observation)).collect();
         self.look_up_holders(merging);
     }
 
@@ -128,11 +127,11 @@ impl Engine {
         for ((key, observations), merge) in batches.into_iter().zip(merges) {
             match merge {
                 Merge::Joined { .. } => self.joined(key, &observations, merge),
-                // The storm that had its alerts ended a moment ago, and left none: what is news is grouped as the policy says now.
+                // The storm that had its alerts has ended, and left none: what is news is grouped as the policy says now.
                 Merge::NotOpen { opens, .. }
                     if opens.contains(&true)
                         && observations.iter().any(Observation::is_regrouped)
-                        && !self.waits_to_open(key) =>
+                        && !self.lives(key) =>
                 {
                     merging
                         .pending

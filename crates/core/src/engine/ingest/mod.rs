@@ -36,8 +36,20 @@ use successors::Successors;
 /// one try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Observations by Signal: a list that is begun again brings them again.
-pub(super) type BySignal = BTreeMap<Arc<SignalRef>, Observation>;
+/// Observations by Signal, and by key where its alerts are in several storms: a list that is begun again brings them again.
+pub(super) type BySignal = BTreeMap<(Arc<SignalRef>, StormKey), Observation>;
+
+/// What waited for the end of a list, in the order in which it was reported. A list is by name; and of an alert with a past, a beginning that comes
+/// after a later end is no news, although it was when it was reported.
+fn in_order(waited: BySignal) -> Vec<Observation> {
+    let mut waited: Vec<Observation> = waited.into_values().collect();
+    waited.sort_by_key(|observation| observation.reported_at);
+    waited
+}
+
+fn place_in_line(observation: &Observation) -> (Arc<SignalRef>, StormKey) {
+    (observation.signal.clone(), observation.key)
+}
 
 /// Where ingest is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,6 @@
 //! What each Signal is told and how it counts, once it is merged.
 
 use super::super::effect::{Counted, Fact};
-use super::super::receipts::Receipt;
 use crate::engine::Engine;
 use crate::ledger::Merge;
 use crate::rules::Rule;
@@ -16,7 +15,7 @@ impl Engine {
         let mut receipts = Vec::with_capacity(observations.len());
         for (index, (observation, new)) in observations.iter().zip(&new).enumerate() {
             self.openings.offer(id, &observation.opening);
-            if !observation.has_receipt {
+            if !observation.has_receipt && !observation.is_silent() {
                 self.fact(Fact::Matched(observation.opening.policy.clone()));
             }
             let held = held.get(index).map(Vec::as_slice).unwrap_or_default();
@@ -27,8 +26,10 @@ impl Engine {
             }
             self.count(observation, *new);
             let name = storm_name(&observation.opening.pattern, epoch);
-            if observation.receipt.as_deref() != Some(name.as_str()) {
-                receipts.push(Receipt::of(observation, Some(name), *new).with_held(observation, held));
+            // Where the receipt of the whole is still to come, another part brings it.
+            let told_by_another = observation.is_silent() && observation.receipt.is_none();
+            if observation.receipt.as_deref() != Some(name.as_str()) && !told_by_another {
+                receipts.push(self.receipt_of(observation, Some(name), *new, held));
             }
         }
         self.receipts.owe(id, receipts);
@@ -43,10 +44,10 @@ impl Engine {
     pub(super) fn known(&mut self, observation: &Observation, held: &[(u16, Past)], last: Option<Epoch>) {
         self.count(observation, 0);
         // Listed again, it has what it would be told.
-        if observation.has_receipt {
+        if observation.has_receipt || observation.is_silent() {
             return;
         }
-        let receipt = |name| Receipt::of(observation, name, 0).with_held(observation, held);
+        let receipt = |name| self.receipt_of(observation, name, 0, held);
         match last {
             Some(epoch) => {
                 let receipt = receipt(Some(storm_name(&observation.opening.pattern, epoch)));
@@ -64,8 +65,8 @@ impl Engine {
         self.fact(Fact::Counted(Counted {
             new,
             known: observation.reports.len() - new,
-            rejected: observation.refused.count,
-            clamped: observation.clamped,
+            rejected: if observation.is_silent() { 0 } else { observation.refused.count },
+            clamped: if observation.is_silent() { 0 } else { observation.clamped },
             lacks_labels: !observation.missing_labels.is_empty(),
         }));
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::storm::{Digest, DigestKey, Observation, Opening, StormKey};
+use crate::storm::{AlertReport, Digest, DigestKey, Observation, Opening, Says, StormKey};
 
 /// Fewer alerts than this are not worth a look at which of them are placed for nothing.
 const FEW: usize = 4_096;
@@ -55,35 +55,32 @@ impl Placements {
         *self = Self::default();
     }
 
-    /// The key, other than its own, that most alerts of this Signal belong to, if more do than to its own.
-    pub(super) fn elsewhere(
-        &self,
-        observation: &Observation,
-        digests: &DigestKey,
-        lives: impl Fn(StormKey) -> bool,
-    ) -> Option<Arc<Opening>> {
-        let own = observation.own_grouping().key();
-        let own = self.by_key.get(&own);
-        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-        for place in identities(observation, digests).filter_map(|alert| self.alerts.get(&alert)) {
-            *counts.entry(*place).or_default() += 1;
-        }
-        let at_home = own.and_then(|own| counts.remove(own)).unwrap_or_default();
-        let places = counts.into_iter().filter(|(_, alerts)| *alerts > at_home);
-        let places = places.map(|(place, alerts)| (alerts, self.places.get(place as usize)));
-        let living =
-            places.filter_map(|(alerts, place)| Some((alerts, place?))).filter(|(_, place)| lives(place.key()));
-        living.max_by_key(|(alerts, _)| *alerts).map(|(_, place)| place.clone())
+    /// Where each alert of this Signal belongs, as far as is known.
+    pub(super) fn of<'a>(
+        &'a self,
+        observation: &'a Observation,
+        digests: &'a DigestKey,
+    ) -> impl Iterator<Item = Option<&'a Arc<Opening>>> {
+        let place = |alert| self.places.get(*self.alerts.get(&alert)? as usize);
+        identities(observation, digests).map(place)
     }
 
-    /// The alerts of this Signal belong to its key from now on.
-    pub(super) fn place(&mut self, observation: &Observation, digests: &DigestKey) {
+    /// The alerts of this Signal that fire belong to its key from now on. An end says nothing: it may be of an alert that never was in the storm.
+    /// `anew`: also where they belonged elsewhere.
+    pub(super) fn place(&mut self, observation: &Observation, digests: &DigestKey, anew: bool) {
         let next = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         let place = *self.by_key.entry(observation.key).or_insert(next);
         if place == next {
             self.places.push(observation.opening.clone());
         }
-        self.alerts.extend(identities(observation, digests).map(|alert| (alert, place)));
+        let fires = |says: &AlertReport| matches!(says.says, Says::Firing { .. });
+        let firing = identities(observation, digests).zip(observation.says()).filter(|(_, says)| fires(says));
+        for (alert, _) in firing {
+            let known = self.alerts.entry(alert).or_insert(place);
+            if anew {
+                *known = place;
+            }
+        }
     }
 
     /// The alerts of this Signal belong nowhere.
@@ -169,23 +166,21 @@ mod tests {
     fn placed(signals: &[Observation]) -> Placements {
         let mut placements = Placements::default();
         for signal in signals {
-            placements.place(signal, &DIGESTS);
+            placements.place(signal, &DIGESTS, true);
         }
         placements
     }
 
-    fn pattern_of(placements: &Placements, signal: &Observation, lives: &str) -> Option<String> {
-        let lives = StormKey::new("prod", lives);
-        placements.elsewhere(signal, &DIGESTS, |key| key == lives).map(|opening| opening.pattern.clone())
+    /// The patterns that the alerts of a Signal belong to.
+    fn patterns<'a>(placements: &'a Placements, signal: &'a Observation) -> Vec<Option<&'a str>> {
+        placements.of(signal, &DIGESTS).map(|opening| opening.map(|opening| opening.pattern.as_str())).collect()
     }
 
     #[test]
-    fn an_alert_belongs_to_the_key_that_it_was_placed_under_while_that_lives() {
-        let placements = placed(&[signal("X in prod", 0..3)]);
-        let regrouped = signal("X on n4", 2..3);
-        assert_eq!(pattern_of(&placements, &regrouped, "X in prod").as_deref(), Some("X in prod"));
-        assert_eq!(pattern_of(&placements, &regrouped, "another"), None);
-        assert_eq!(pattern_of(&placements, &signal("X on n4", 3..4), "X in prod"), None);
+    fn an_alert_belongs_to_the_key_that_it_was_placed_under_last() {
+        let placements = placed(&[signal("X in prod", 0..3), signal("X on n4", 1..2)]);
+        let all = signal("X on n5", 0..4);
+        assert_eq!(patterns(&placements, &all), [Some("X in prod"), Some("X on n4"), Some("X in prod"), None]);
     }
 
     // One fingerprint under two names is two alerts: fingerprints that people write are short.
@@ -200,17 +195,8 @@ mod tests {
                 ..Opening::clone(&other.opening)
             };
             other.regroup(Arc::new(opening));
-            assert_eq!(pattern_of(&placements, &other, "X in prod"), None, "{name} in {namespace}");
+            assert_eq!(patterns(&placements, &other), [None; 3], "{name} in {namespace}");
         }
-    }
-
-    #[test]
-    fn a_signal_with_alerts_of_several_storms_goes_where_most_of_them_are() {
-        let placements = placed(&[signal("one", 0..2), signal("two", 2..5), signal("home", 5..7)]);
-        assert_eq!(pattern_of(&placements, &signal("home", 0..5), "two").as_deref(), Some("two"));
-        assert_eq!(pattern_of(&placements, &signal("home", 0..5), "one").as_deref(), Some("one"));
-        // Two of one, and two of its own: it stays.
-        assert_eq!(pattern_of(&placements, &signal("home", 0..7), "one"), None);
     }
 
     #[test]
@@ -221,11 +207,11 @@ mod tests {
         placements.sweep(|key| key == two);
         assert!(!placements.are_many());
         assert_eq!(placements.alerts.len(), 3000);
-        assert_eq!(pattern_of(&placements, &signal("one", 3000..3001), "two").as_deref(), Some("two"));
+        assert_eq!(patterns(&placements, &signal("one", 2999..3001)), [None, Some("two")]);
         placements.forget(&signal("two", 3000..6000), &DIGESTS);
-        assert_eq!(pattern_of(&placements, &signal("one", 3000..3001), "two"), None);
+        assert_eq!(patterns(&placements, &signal("one", 3000..3001)), [None]);
         // A key that comes again has a place of its own.
-        placements.place(&signal("one", 0..3), &DIGESTS);
-        assert_eq!(pattern_of(&placements, &signal("two", 0..3), "one").as_deref(), Some("one"));
+        placements.place(&signal("one", 0..1), &DIGESTS, true);
+        assert_eq!(patterns(&placements, &signal("two", 0..1)), [Some("one")]);
     }
 }

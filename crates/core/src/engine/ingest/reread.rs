@@ -13,7 +13,7 @@ use super::super::call::{ApiFault, ApiFaultKind, ListSignals, SignalsPage, Task}
 use super::super::effect::{Delay, Effect, Fact, Part, Timer};
 use super::super::input::Arrival;
 use super::super::resync::{RereadReason, ResyncReason};
-use super::{BySignal, Ingest, Work};
+use super::{BySignal, Work, in_order, place_in_line};
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, StormId};
@@ -91,7 +91,7 @@ impl Rereads {
     /// This observation waits for the end of the reading of its namespace.
     fn wait(&mut self, observation: Observation) {
         if let Some(reading) = self.by_namespace.get_mut(observation.opening.object_namespace.as_str()) {
-            reading.waiting.insert(observation.signal.clone(), observation);
+            reading.waiting.insert(place_in_line(&observation), observation);
         }
     }
 
@@ -107,7 +107,7 @@ impl Rereads {
 }
 
 #[cfg(any(test, feature = "fixtures"))]
-impl Ingest {
+impl super::Ingest {
     /// Which namespaces are to be read again, and why.
     pub(in crate::engine) fn take_rereads(&mut self) -> Vec<(Arc<str>, RereadReason)> {
         let readings = std::mem::take(&mut self.rereads).by_namespace;
@@ -152,7 +152,7 @@ impl Engine {
             return observations.into_iter().for_each(|observation| self.ingest.rereads.wait(observation));
         }
         let waiting = self.ingest.waiting.entry(part).or_default();
-        waiting.extend(observations.into_iter().map(|observation| (observation.signal.clone(), observation)));
+        waiting.extend(observations.into_iter().map(|observation| (place_in_line(&observation), observation)));
     }
 
     /// Begins to read as many namespaces as may be read at once. While all Signals are listed, none is: what is found meanwhile
@@ -225,8 +225,7 @@ impl Engine {
         self.ingest.rereads.readers.remove(&reader);
         let Some(reading) = self.ingest.rereads.by_namespace.get_mut(&namespace) else { return };
         reading.stage = ReadingStage::Rest;
-        let waited =
-            if reading.again { Vec::new() } else { std::mem::take(&mut reading.waiting).into_values().collect() };
+        let waited = if reading.again { Vec::new() } else { in_order(std::mem::take(&mut reading.waiting)) };
         let part = self.settings.part_of(&namespace);
         self.ingest.work.push_front(Work::RereadIsMerged(namespace));
         self.ingest.work.push_front(Work::Merge(part, waited));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::fair::FairQueue;
 use super::{Receipt, Verdict};
-use crate::storm::{SignalRef, StormId};
+use crate::storm::{Epoch, SignalRef, StormId, StormKey};
 
 /// A receipt that waits for its next try.
 pub type ReceiptKey = u32;
@@ -137,6 +137,12 @@ impl Receipts {
         let owed = self.storms.get(&id)?;
         let first = owed.merged.iter().chain(&owed.claimed).next()?;
         Some(first.signal.namespace.as_str().into())
+    }
+
+    /// The last storm of a key that this Signal is owed a receipt of.
+    pub(crate) fn owed_to(&self, signal: &Arc<SignalRef>, key: StormKey) -> Option<StormId> {
+        let of = |epoch| (signal.clone(), StormId { key, epoch });
+        self.signals.range(of(Epoch::MIN)..=of(Epoch::MAX)).next_back().map(|(_, id)| *id)
     }
 
     /// How many of a storm are not written yet.

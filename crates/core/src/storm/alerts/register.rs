@@ -112,8 +112,13 @@ impl AlertRegister {
         };
         let Some(before) = before else { return Some(after) };
         match before.standing {
-            // What the open storm has, it has by a report of its own.
-            AlertStanding::Ended | AlertStanding::Firing { .. } => of_open.then(|| before.after(end)),
+            AlertStanding::Ended | AlertStanding::Firing { .. } if of_open => Some(before.after(end)),
+            // An end that the storm before had is one here, too: a list is not in order of time.
+            AlertStanding::Firing { .. } if report.says == Says::Resolved && report.at >= before.at => {
+                Some(Self { at: report.at, standing: AlertStanding::Ended })
+            }
+            // What else the open storm has, it has by a report of its own.
+            AlertStanding::Ended | AlertStanding::Firing { .. } => None,
             // It began in that storm, and its end was reported since.
             AlertStanding::EndedUnseen if before.at >= after.at => {
                 Some(Self { standing: AlertStanding::Over, ..before })
