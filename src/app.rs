@@ -8,8 +8,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use kube::{Client, Config};
 use stormfold_core::engine::Engine;
+use stormfold_core::engine::resync::ResyncReason;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ use crate::sources::http::{self, Gateway, WebhookSource};
 use crate::sources::writer::{Places, SignalWriter};
 use crate::storm::Reach;
 use crate::watch::signals::SignalReader;
-use crate::watch::{SignalLister, watch_requests};
+use crate::watch::{SignalLister, says, watch_requests};
 
 /// A connection that is silent for longer than this is dead. Longer than a watch, which the API server ends after 290 s at the
 /// latest; shorter calls have a bound of their own.
@@ -239,7 +240,10 @@ impl<'a> App<'a> {
         let (wants, wanted) = unbounded_channel();
         let signals = self.watch(WatchedResource::Signals);
         let objects = self.watch(WatchedResource::RemediationRequests);
-        let driver = self.driver(wants, self.reporter(&signals, &objects, events), loops);
+        let (resync, resyncs) = unbounded_channel();
+        let ledger = self.ledger(resync, loops);
+        let reporter = self.reporter(&signals, &objects, events);
+        let driver = self.driver(wants, reporter, ledger.clone(), resyncs);
         let (policies, watch) = (self.policies.clone(), signals);
         let reach = self.reach();
         let reader = SignalReader { client: client(), watch, policies: policies.clone(), reach, inbox: inbox.clone() };
@@ -249,16 +253,21 @@ impl<'a> App<'a> {
         loops.spawn(tell_policies(policies, inbox.clone(), stop()));
         loops.spawn(driver.run(mailbox, stop()));
         loops.spawn(reader.run(wanted, stop()));
-        loops.spawn(self.retention(inbox).run(stop()));
+        loops.spawn(self.retention(inbox, ledger).run(stop()));
     }
 
-    fn driver(&self, wants: UnboundedSender<Want>, reporter: Reporter, loops: &mut JoinSet<()>) -> Driver {
-        let (resync, resyncs) = unbounded_channel();
+    fn driver(
+        &self,
+        wants: UnboundedSender<Want>,
+        reporter: Reporter,
+        ledger: Arc<dyn Ledger>,
+        resyncs: UnboundedReceiver<ResyncReason>,
+    ) -> Driver {
         let settings =
             stormfold_core::engine::Settings { namespaces: self.settings.namespaces(), ..Default::default() };
         Driver {
             engine: Engine::new(settings, self.policies.view().set),
-            ledger: self.ledger(resync, loops),
+            ledger,
             cluster: Cluster::new(self.client.clone(), self.metrics.clone()),
             lister: SignalLister::new(self.client.clone(), self.policies.clone(), self.reach()),
             resyncs,
@@ -308,9 +317,11 @@ impl<'a> App<'a> {
         loops.spawn(write_statuses(policies(), client(), inbox, move || clock.now(), metrics, stop()));
     }
 
-    fn retention(&self, inbox: Inbox) -> Retention {
+    fn retention(&self, inbox: Inbox, ledger: Arc<dyn Ledger>) -> Retention {
         Retention {
             inbox,
+            ledger,
+            says,
             policies: self.policies.clone(),
             client: self.client.clone(),
             clock: self.clock.clone(),

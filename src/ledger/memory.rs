@@ -243,6 +243,10 @@ impl Ledger for MemoryLedger {
         Ok(TakenOver { taken: taken.len(), firing: alerts.firing() })
     }
 
+    async fn alerts(&self, key: StormKey) -> Result<AlertRegisters, LedgerError> {
+        Ok(self.records().keys.get(&key).map(|record| record.alerts.clone()).unwrap_or_default())
+    }
+
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
         let records = self.records();
         let dirty = |(key, record): (&StormKey, &KeyRecord)| {

@@ -15,7 +15,7 @@ pub use execute::execute;
 pub use stormfold_core::ledger::*;
 
 use crate::storm::decide::CloseReason;
-use crate::storm::{AlertReport, Epoch, StormId, StormKey};
+use crate::storm::{AlertRegisters, AlertReport, Epoch, StormId, StormKey};
 
 /// Where a ledger asks for all Signals to be read again, when it finds by itself that it may have lost something.
 pub type ResyncSender = UnboundedSender<ResyncReason>;
@@ -44,6 +44,9 @@ pub trait Ledger: Send + Sync {
 
     /// The open storm takes over what fires on since the storms before it. Nothing if it is not open.
     async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError>;
+
+    /// What is known of the alerts of a key, but for what has joined its open storm a moment ago.
+    async fn alerts(&self, key: StormKey) -> Result<AlertRegisters, LedgerError>;
 
     /// The storms that have something to publish.
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError>;

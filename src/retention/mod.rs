@@ -1,17 +1,18 @@
 //! Retention: deletes the Signals of storms that have been closed for the retention of their policy, then the RemediationRequests
 //! themselves. One object at a time, at a bounded rate: it must never be what the API server is busy with. Namespaces take turns, each of
-//! one page of Signals.
+//! one page of Signals. What was reported first goes first, and what alone tells that an alert fires on stays, with its request.
 //!
 //! Nothing is remembered but when the Signals of each storm were looked for: after a restart all are looked for once more.
 
-use std::collections::{HashMap, HashSet};
+mod doomed;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Preconditions};
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use stormfold_core::engine::call::ObjectName;
 use stormfold_core::engine::fair::{FairQueue, Place};
 use stormfold_core::request::Request;
@@ -19,11 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{RemediationRequest, Signal};
 use crate::inbox::Inbox;
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{ApiWrite, Loop, Metrics, WriteResult};
 use crate::policies::Policies;
 use crate::runtime::clock::Clock;
 use crate::runtime::error::{ApiError, Disposition, call};
-use crate::storm::{Policy, Severity, StormId};
+use crate::runtime::guarded::Guarded;
+use crate::storm::{AlertReport, DigestKey, Policy, Severity, StormId};
+use doomed::{Doomed, OldSignal};
 
 /// How often closed storms are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,13 +35,19 @@ const EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// Between two deletes: at most 50 a second, a tenth of what an API server does.
 const PACE: Duration = Duration::from_millis(20);
-/// Signals in one page.
-const PAGE: u32 = 100;
+/// Signals in one page, each of up to 300 KB.
+const PAGE: u32 = 50;
+/// Signals that are deleted in one turn.
+const TURN: usize = 100;
 
 /// Deletes objects whose retention is over.
 pub struct Retention {
     /// The engine, which knows what the cluster shows.
     pub inbox: Inbox,
+    /// What fires on.
+    pub ledger: Arc<dyn Ledger>,
+    /// What a Signal says of its alerts.
+    pub says: fn(&Signal, &DigestKey) -> Vec<AlertReport>,
     /// How long it is kept.
     pub policies: Arc<Policies>,
     /// The API server.
@@ -61,11 +71,47 @@ struct Due {
 struct Expired {
     object: Arc<Request>,
     due: Due,
-    /// Where the next page of its Signals begins.
-    after: Option<String>,
+    found: Doomed,
+    stage: Stage,
+}
+
+/// How far one is.
+enum Stage {
+    /// Its Signals are read, from here on.
+    Read(Option<String>),
+    /// These are deleted.
+    Delete(VecDeque<OldSignal>),
+}
+
+/// When the Signals of a storm were read, and whether some stay.
+struct Looked {
+    at: Timestamp,
+    kept: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RetentionError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("it is not known which alerts fire on: {0}")]
+    Ledger(#[from] LedgerError),
+}
+
+impl RetentionError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Api(error) => error.disposition(),
+            // Of everybody's ledger, and so no reason to skip this namespace.
+            Self::Ledger(_) => Disposition::Unavailable,
+        }
+    }
 }
 
 impl Expired {
+    fn new(object: Arc<Request>, due: Due) -> Self {
+        Self { object, due, found: Doomed::default(), stage: Stage::Read(None) }
+    }
+
     fn place(&self) -> Place {
         Place::of(&self.object.namespace, Severity::default())
     }
@@ -79,45 +125,53 @@ impl Retention {
         }
         let mut looked = HashMap::new();
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            let closed = self.inbox.look(|engine| engine.requests_listed().then(|| engine.store().closed()));
-            let Some(Some(closed)) = stop.run_until_cancelled(closed).await.flatten() else { continue };
+            // Before all Signals were read, the ledger may not know what fires on.
+            let closed = self.inbox.look(|engine| {
+                engine.digests().filter(|_| engine.requests_listed()).map(|key| (key, engine.store().closed()))
+            });
+            let Some(Some((digests, closed))) = stop.run_until_cancelled(closed).await.flatten() else { continue };
             let ids: HashSet<StormId> = closed.iter().map(|object| object.id).collect();
             looked.retain(|id, _| ids.contains(id));
             let expired = self.expired(closed, &looked);
-            if stop.run_until_cancelled(self.delete_all(expired, &mut looked)).await.is_none() {
+            if stop.run_until_cancelled(self.delete_all(expired, &digests, &mut looked)).await.is_none() {
                 return;
             }
         }
     }
 
     /// The closed storms of which something is due.
-    fn expired(&self, closed: Vec<Arc<Request>>, looked: &HashMap<StormId, Timestamp>) -> FairQueue<Expired> {
+    fn expired(&self, closed: Vec<Arc<Request>>, looked: &HashMap<StormId, Looked>) -> FairQueue<Expired> {
         let (mut expired, now) = (FairQueue::default(), self.clock.now());
         for object in closed {
             let policy = self.policies.named(&object.opening.policy);
             let mut due = due(&object, &policy, now);
-            due.signals &= looked.get(&object.id).is_none_or(|last| now.duration_since(*last) > LOOK_AGAIN);
+            let recently = looked.get(&object.id).filter(|last| now.duration_since(last.at) <= LOOK_AGAIN);
+            due.signals &= recently.is_none();
+            due.request &= recently.is_none_or(|last| !last.kept);
             if due.signals || due.request {
-                let storm = Expired { object, due, after: None };
+                let storm = Expired::new(object, due);
                 expired.push(storm.place(), storm);
             }
         }
         expired
     }
 
-    async fn delete_all(&self, mut expired: FairQueue<Expired>, looked: &mut HashMap<StormId, Timestamp>) {
+    async fn delete_all(
+        &self,
+        mut expired: FairQueue<Expired>,
+        digests: &DigestKey,
+        looked: &mut HashMap<StormId, Looked>,
+    ) {
         let mut refusing = HashSet::new();
         while let Some(mut storm) = expired.pop() {
             if refusing.contains(&storm.object.namespace) {
                 continue;
             }
-            match self.delete(&storm).await {
-                Ok(Some(next)) => {
-                    storm.after = Some(next);
-                    expired.push(storm.place(), storm);
+            match self.turn(&mut storm, digests).await {
+                Ok(true) => expired.push(storm.place(), storm),
+                Ok(false) => {
+                    looked.insert(storm.object.id, Looked { at: self.clock.now(), kept: storm.found.kept });
                 }
-                Ok(None) if storm.due.signals => drop(looked.insert(storm.object.id, self.clock.now())),
-                Ok(None) => {}
                 Err(error) => {
                     let (disposition, Request { namespace, name, .. }) = (error.disposition(), &*storm.object);
                     self.metrics.failed(Loop::Retention, disposition);
@@ -134,39 +188,77 @@ impl Retention {
         }
     }
 
-    /// One turn of a storm. Where the next one begins, if one is left.
-    async fn delete(&self, Expired { object, due, after }: &Expired) -> Result<Option<String>, ApiError> {
-        // Before the request goes, once more: nobody would look for them afterwards.
-        if let Some(next) = self.delete_signals(object, after.as_deref()).await? {
-            return Ok(Some(next));
+    /// One turn of a storm. Whether another one follows.
+    async fn turn(&self, storm: &mut Expired, digests: &DigestKey) -> Result<bool, RetentionError> {
+        match &mut storm.stage {
+            Stage::Read(after) => {
+                let after = after.take();
+                let next = self.read(&storm.object, after, &mut storm.found, digests).await?;
+                storm.stage = match next {
+                    Some(next) => Stage::Read(Some(next)),
+                    None => Stage::Delete(storm.found.in_order()),
+                };
+                Ok(true)
+            }
+            Stage::Delete(rest) if !rest.is_empty() => {
+                let some = rest.drain(..rest.len().min(TURN)).collect();
+                self.delete_signals(&storm.object, some).await?;
+                Ok(true)
+            }
+            Stage::Delete(_) if std::mem::take(&mut storm.found.overflowed) => {
+                storm.stage = Stage::Read(None);
+                Ok(true)
+            }
+            Stage::Delete(_) => {
+                // Nobody would look for its Signals afterwards.
+                if storm.due.request && !storm.found.kept {
+                    self.delete_request(&storm.object).await?;
+                }
+                Ok(false)
+            }
         }
-        if due.request {
-            let Request { namespace, name, uid, .. } = object.as_ref();
-            let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
-            self.delete_one(&api, name, uid.clone(), ApiWrite::DeleteRequest).await?;
-            tracing::info!(namespace, name, "RemediationRequest deleted after its retention");
-        }
-        Ok(None)
     }
 
-    /// Deletes a page of the Signals whose receipt names this storm. Where the next page begins.
-    async fn delete_signals(&self, object: &Request, after: Option<&str>) -> Result<Option<String>, ApiError> {
+    /// Reads a page of the Signals whose receipt names this storm. Where the next page begins.
+    async fn read(
+        &self,
+        object: &Request,
+        after: Option<String>,
+        found: &mut Doomed,
+        digests: &DigestKey,
+    ) -> Result<Option<String>, RetentionError> {
         let Request { namespace, name, .. } = object;
-        let api: Api<PartialObjectMeta<Signal>> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Guarded<Signal>> = Api::namespaced(self.client.clone(), namespace);
         let mut params = ListParams::default().fields(&format!("status.storm={name}")).limit(PAGE);
-        params.continue_token = after.map(str::to_owned);
-        let mut deleted = 0;
+        params.continue_token = after;
         let page = call(|| format!("list the Signals of {namespace}/{name}"), api.list(&params)).await?;
-        // One that is being deleted waits for the finalizer of somebody: asking again changes nothing.
-        for signal in page.items.iter().filter(|signal| signal.metadata.deletion_timestamp.is_none()) {
-            self.delete_one(&api, &signal.name_any(), signal.uid(), ApiWrite::DeleteSignal).await?;
-            deleted += 1;
-            tokio::time::sleep(PACE).await;
-        }
-        if deleted > 0 {
-            tracing::info!(namespace, storm = name, deleted, "Signals deleted after their retention");
+        // After the page: what it shows to fire is known by then.
+        let alerts = self.ledger.alerts(object.id.key).await?;
+        for signal in &page.items {
+            let says = signal.0.as_ref().map(|signal| (self.says)(signal, digests)).unwrap_or_default();
+            found.find(signal, &says, &alerts);
         }
         Ok(page.metadata.continue_.filter(|next| !next.is_empty()))
+    }
+
+    async fn delete_signals(&self, object: &Request, signals: Vec<OldSignal>) -> Result<(), ApiError> {
+        let Request { namespace, name, .. } = object;
+        let api: Api<Guarded<Signal>> = Api::namespaced(self.client.clone(), namespace);
+        let deleted = signals.len();
+        for OldSignal { name, uid, .. } in signals {
+            self.delete_one(&api, &name, uid, ApiWrite::DeleteSignal).await?;
+            tokio::time::sleep(PACE).await;
+        }
+        tracing::info!(namespace, storm = name, deleted, "Signals deleted after their retention");
+        Ok(())
+    }
+
+    async fn delete_request(&self, object: &Request) -> Result<(), ApiError> {
+        let Request { namespace, name, uid, .. } = object;
+        let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
+        self.delete_one(&api, name, uid.clone(), ApiWrite::DeleteRequest).await?;
+        tracing::info!(namespace, name, "RemediationRequest deleted after its retention");
+        Ok(())
     }
 
     /// This very object, and no other that has its name by now.

@@ -16,8 +16,8 @@ use crate::storm::pattern::Scope;
 use crate::storm::places::{MAX_PLACES, read_places};
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    DigestKey, HeldReports, Observation, Opening, Past, Policy, PolicySet, Reach, Rejection, Report, Resource,
-    SignalRef, cut, given, rescope, uid,
+    AlertReport, DigestKey, HeldReports, Observation, Opening, Past, Policy, PolicySet, Reach, Rejection, Report,
+    Resource, SignalRef, cut, given, rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -129,6 +129,12 @@ fn as_told(mut observation: Observation, status: Option<&api::SignalStatus>) -> 
     };
     observation.receipt_others = status.other_storms.iter().map(other).collect();
     observation
+}
+
+/// What a Signal says of its alerts, whatever policies there are and whatever it may speak of.
+pub fn says(signal: &Signal, key: &DigestKey) -> Vec<AlertReport> {
+    let taken = intake(signal, &PolicySet::default(), &Labels::new(), &Reach::of([Reach::ALL.to_owned()]), key);
+    taken.map(|observation| observation.says().collect()).unwrap_or_default()
 }
 
 /// The reports that no storm took in, as the receipt says.

@@ -8,5 +8,6 @@ pub mod signals;
 mod table;
 
 pub(crate) use arrival::arrive;
+pub use intake::says;
 pub use lister::SignalLister;
 pub use requests::watch_requests;

@@ -357,3 +357,35 @@ async fn a_hundred_rounds_of_fire_and_resolve_are_one_request() {
     assert_eq!(storm.close_reason, Some(stormfold::api::CloseReason::Resolved));
     policy.delete().await;
 }
+
+// R1, invariant 17: what alone tells that an alert fires on stays, and its request with it; what was reported first goes first.
+#[tokio::test]
+async fn the_signal_of_what_fires_stays_whatever_the_retention() {
+    let world = World::new("policy-retention-fires").await;
+    let policy = PolicyOf::create(&world, json!({ "retention": "1s", "requestRetention": "2s" })).await;
+    let _operator = Operator::start(&[&world], &[]).await;
+    let reported = |name: &str, reports: &[(&str, OccurrenceState)]| {
+        let mut signal = signal(name, "Burns");
+        signal.spec.resolvable = true;
+        signal.spec.occurrences =
+            Some(reports.iter().map(|(fingerprint, state)| occurrence(fingerprint, *state, "pod")).collect());
+        signal
+    };
+    world.create(&reported("burns", &[("burns", OccurrenceState::Firing)])).await;
+    world.create(&reported("begins", &[("ends", OccurrenceState::Firing)])).await;
+    world.one_storm("two fire", |storm| storm.firing_count == 2).await;
+    world.create(&reported("ends", &[("ends", OccurrenceState::Resolved)])).await;
+    let request = world.one_storm("one fires", |storm| storm.firing_count == 1).await;
+    world.receipts(3).await;
+    annotate(&world, &request, "stormfold.dev/close", "true".into()).await;
+    eventually("what ended is deleted", || async {
+        let signals = world.signals().list(&ListParams::default()).await.unwrap().items;
+        let names: Vec<_> = signals.iter().map(kube::ResourceExt::name_any).collect();
+        if names == ["burns"] { Ok(()) } else { Err(format!("{names:?}")) }
+    })
+    .await;
+    // It is older than what went, and handled by a person: not even its request went.
+    let storm = world.one_storm("its request stays", |storm| !is_open(storm)).await;
+    assert_eq!(facts(&storm).unwrap().close_reason, Some(stormfold::api::CloseReason::Requested));
+    policy.delete().await;
+}

@@ -105,7 +105,6 @@ const OTHERS: &[(&str, &str)] = &[
     ("policies/status.rs", "open.get"),
     ("policies/watching.rs", "inbox.send"),
     ("retention/mod.rs", "looked.get"),
-    ("retention/mod.rs", "self.delete"),
     ("runtime/watch.rs", "self.watch"),
     ("watch/arrival.rs", "status.get"),
     ("watch/requests.rs", "inbox.send"),

@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("watch", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
     ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies", "watch"]),
     ("replay", &["core", "storm", "api", "runtime", "ledger", "cluster", "policies", "watch"]),
-    ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
+    ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies"]),
     ("sources", &["storm", "api", "metrics", "runtime"]),
     ("admin", &["metrics", "runtime"]),
     ("settings", &["storm", "runtime", "ledger", "sources"]),

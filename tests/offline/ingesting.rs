@@ -19,7 +19,7 @@ use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Parts, Scope, pattern};
-use stormfold::storm::{AlertReport, Epoch, Observation, Reach, StormId, StormKey};
+use stormfold::storm::{AlertRegisters, AlertReport, Epoch, Observation, Reach, StormId, StormKey};
 use stormfold::watch::signals::SignalReader;
 use stormfold::watch::watch_requests;
 use stormfold_core::engine::{Engine, Settings};
@@ -70,6 +70,9 @@ impl Ledger for Flaky {
     }
     async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         self.inner.take_over(id, now).await
+    }
+    async fn alerts(&self, key: StormKey) -> Result<AlertRegisters, LedgerError> {
+        self.inner.alerts(key).await
     }
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {
         self.inner.dirty().await

@@ -42,7 +42,7 @@ use super::{
 };
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
-use crate::storm::{AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertRegisters, AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
 
 /// A ledger in Redis.
 pub struct RedisLedger {
@@ -175,6 +175,10 @@ impl Ledger for RedisLedger {
 
     async fn take_over(&self, id: StormId, now: Timestamp) -> Result<TakenOver, LedgerError> {
         self.take_over_left(id, now).await
+    }
+
+    async fn alerts(&self, key: StormKey) -> Result<AlertRegisters, LedgerError> {
+        Ok(self.look(&[key]).await?.pop().unwrap_or_default().alerts)
     }
 
     async fn dirty(&self) -> Result<Vec<StormId>, LedgerError> {

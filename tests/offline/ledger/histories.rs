@@ -31,6 +31,8 @@ pub(super) enum Step {
     Forget,
     /// The server refuses to grow while a Signal arrives, and is published all the same.
     Full(Said),
+    /// The Signals of storms that are over for a while go by retention, but for those of what fires on.
+    Retire,
     /// The server loses everything.
     Wipe,
 }
@@ -49,6 +51,7 @@ fn step(ends: bool, wipes: bool) -> impl Strategy<Value = Step> {
         1 => reports.clone().prop_map(Step::Race),
         1 => Just(Step::Forget),
         1 => reports.prop_map(Step::Full),
+        1 => Just(Step::Retire),
         1 => Just(if wipes { Step::Wipe } else { Step::Other }),
     ]
 }

@@ -1,6 +1,7 @@
 //! Two ledgers that live the same history: Redis, with all that can happen to it, and the memory ledger, to which nothing happens.
 
 mod compare;
+mod listed;
 mod losses;
 
 use std::collections::BTreeMap;
@@ -11,49 +12,13 @@ use stormfold::ledger::redis::RedisLedger;
 use stormfold::ledger::{Closing, Holding, Ledger, LedgerError, Merge, Snapshot};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{AlertReport, Epoch, HeldReports, Observation, StormId, StormMetadata};
+use stormfold::storm::{AlertReport, Epoch, Observation, StormId, StormMetadata};
+
+use listed::Delivered;
 
 use super::histories::Step;
 use super::{Key, Said, empty, now, redis_ledger};
 use crate::redis_server::RedisServer;
-
-/// A Signal that was merged.
-#[derive(Clone)]
-struct Delivered {
-    said: Said,
-    /// The storm that joined it last.
-    storm: Option<Epoch>,
-    /// Its reports that no storm took in.
-    held: HeldReports,
-    /// The storm that its receipt names.
-    receipt: Option<Epoch>,
-    /// What its receipt says of its reports.
-    told: HeldReports,
-}
-
-impl Delivered {
-    /// What ingest makes of a merge: a Signal that closed storms hold has its receipt at once, and joins none.
-    fn of(said: &Said, merge: &Merge, index: usize) -> Self {
-        let (Merge::Joined { held, .. } | Merge::NotOpen { held, .. }) = merge else {
-            panic!("the memory ledger is never full")
-        };
-        let held = held.get(index).cloned().unwrap_or_default();
-        let (storm, last) = match merge {
-            Merge::Joined { last, .. } if held.len() == said.reports.len() => (None, *last),
-            Merge::Joined { epoch, .. } => (Some(*epoch), None),
-            Merge::NotOpen { last, .. } => (None, *last),
-            Merge::Full { .. } => panic!("the memory ledger is never full"),
-        };
-        let fires = said.reports.iter().any(|(_, firing)| *firing);
-        let told = if storm.is_none() { held.clone() } else { HeldReports::new() };
-        Self { said: said.clone(), storm, held, receipt: last.filter(|_| fires), told }
-    }
-
-    /// It has the receipt of this storm.
-    fn has_receipt(&mut self, storm: Epoch) {
-        (self.receipt, self.told) = (Some(storm), self.held.clone());
-    }
-}
 
 #[expect(clippy::struct_excessive_bools, reason = "each is about another thing")]
 pub(super) struct Play<'a> {
@@ -156,6 +121,7 @@ impl<'a> Play<'a> {
             Step::Race(said) => self.race(&said.reported(self.at)).await,
             Step::Forget => self.forget().await,
             Step::Full(said) => self.fill_up(&said.reported(self.at)).await,
+            Step::Retire => self.retire().await,
             Step::Wipe => self.wipe().await,
         }
         self.compare().await;

@@ -187,6 +187,11 @@ impl Engine {
         &self.resync
     }
 
+    /// The key of the digests of the ledger, once all Signals were read since it began.
+    pub fn digests(&self) -> Option<DigestKey> {
+        self.digests.filter(|_| self.resync.is_listed())
+    }
+
     fn heard(&mut self, id: CallId, reply: Reply) {
         if self.calls.get(&id.task) != Some(&id.number) {
             return;

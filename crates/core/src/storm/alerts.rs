@@ -152,6 +152,12 @@ impl AlertRegisters {
         AlertRegister::past(self.get(report.uid), report)
     }
 
+    /// Whether nothing newer than this report tells that its alert fires on, whether in a storm, left by one, or handled.
+    pub fn needs(&self, report: &AlertReport) -> bool {
+        let tells = matches!(report.says, Says::Firing { resolvable: true } | Says::Held(Past::Handled));
+        tells && self.get(report.uid).is_some_and(|alert| alert.standing.fires() && report.at >= alert.at)
+    }
+
     /// Whether a storm opens for this report while none is open.
     pub fn opens(&self, report: &AlertReport) -> bool {
         matches!(report.says, Says::Firing { .. }) && !self.holds(report)
@@ -278,13 +284,10 @@ pub enum Joined {
 impl Joined {
     fn of(before: Option<AlertRegister>, after: AlertRegister) -> Self {
         let in_storm = before.is_some_and(|before| before.standing.is_in_storm());
-        let fires = |alert: AlertRegister| {
-            matches!(alert.standing, AlertStanding::Firing { .. } | AlertStanding::Left | AlertStanding::Handled)
-        };
         if !in_storm && after.standing.is_in_storm() {
             return Self::Alert;
         }
-        match (before.map(fires), fires(after)) {
+        match (before.map(|before| before.standing.fires()), after.standing.fires()) {
             (Some(false), true) => Self::Again,
             (Some(true) | None, false) => Self::End,
             (Some(true) | None, true) | (Some(false), false) => Self::Later,

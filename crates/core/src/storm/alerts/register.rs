@@ -28,6 +28,11 @@ impl AlertStanding {
         matches!(self, Self::Ended | Self::Firing { .. })
     }
 
+    /// Whether it fires, in a storm or in none.
+    pub(super) fn fires(self) -> bool {
+        matches!(self, Self::Firing { .. } | Self::Left | Self::Handled)
+    }
+
     pub(super) fn fires_in_storm(self) -> bool {
         matches!(self, Self::Firing { .. })
     }
