@@ -147,6 +147,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         receipt: None,
         receipt_others: Vec::new(),
         share: None,
+        namespace_made: None,
     }
 }
 

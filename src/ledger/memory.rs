@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Begun, Closing, DedupWindow, Durability, Holding, Ledger, LedgerError, Merge, Snapshot, TakenOver, Version,
-    any_held,
+    any_held, namespace_made,
 };
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
@@ -75,6 +75,8 @@ struct KeyRecord {
     closing: Vec<ClosedStorm>,
     last_closed: Option<Epoch>,
     alerts: AlertRegisters,
+    /// When the namespace was made that its Signals are in, as far as is known.
+    namespace_made: Option<Timestamp>,
     /// When something of it was met last, and how long what is in no storm is remembered from then on.
     last_met: Option<DedupWindow>,
 }
@@ -101,6 +103,7 @@ struct ClosedStorm {
 impl KeyRecord {
     fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
         self.expire(now);
+        self.leave_to_namespace(namespace_made(observations));
         let Self { open, alerts, last_met, last_closed, .. } = self;
         let Some(storm) = open else {
             return Merge::not_open(observations, alerts, *last_closed);
@@ -119,6 +122,19 @@ impl KeyRecord {
         let held = any_held(held);
         let last = last_closed.filter(|_| !held.is_empty());
         Merge::Joined { epoch: storm.epoch, new, held, last }
+    }
+
+    /// What storms and reports were of another namespace of this name goes with it.
+    fn leave_to_namespace(&mut self, made: Option<Timestamp>) {
+        let Some(made) = made.filter(|made| self.namespace_made.is_none_or(|before| before < *made)) else { return };
+        self.namespace_made = Some(made);
+        if let Some(storm) = self.open.take_if(|storm| storm.epoch < made.as_second()) {
+            self.last_closed = self.last_closed.max(Some(storm.epoch));
+            self.alerts.drop_storm();
+        }
+        if self.open.is_none() {
+            self.alerts.expire(made.as_microsecond());
+        }
     }
 
     /// Takes the open storm out if it is the one of this epoch.

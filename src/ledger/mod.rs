@@ -28,7 +28,8 @@ pub trait Ledger: Send + Sync {
     async fn begin(&self) -> Result<Begun, LedgerError>;
 
     /// Joins observations, batch by batch; one batch has the observations of one key. What a closed storm of the key holds is
-    /// not counted again. A ledger that fills up says so of each batch for itself: what it took before is merged.
+    /// not counted again. A storm that opened before the namespace of the observations was made is over, and what was reported
+    /// before that is forgotten. A ledger that fills up says so of each batch for itself: what it took before is merged.
     async fn merge(&self, batches: &[Batch], now: Timestamp) -> Result<Vec<Merge>, LedgerError>;
 
     /// Opens a storm unless one of its key is open or its epoch is over; gives the epoch that is open now.

@@ -5,7 +5,7 @@ mod status;
 mod translate;
 mod watching;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -40,6 +40,8 @@ pub struct Policies {
     /// Namespaces that were not there when they were looked for, and the creation of the newest Signal that asked: older ones were in the
     /// same namespace, and are asked for no more. One that is made again has newer Signals.
     gone: Mutex<HashMap<String, Timestamp>>,
+    /// Namespaces that were seen to go. When Signals are in one of them again, it was made again.
+    deleted: Mutex<HashSet<String>>,
 }
 
 /// The policies and the namespaces as of one moment.
@@ -47,18 +49,32 @@ pub struct Policies {
 pub struct View {
     /// The policies.
     pub set: Arc<PolicySet>,
-    namespaces: Arc<HashMap<String, Arc<Labels>>>,
+    namespaces: Arc<HashMap<String, NamespaceFacts>>,
+}
+
+/// What is known of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NamespaceFacts {
+    labels: Arc<Labels>,
+    /// When it was made. One of the same name that is made later is another one.
+    made: Option<Timestamp>,
 }
 
 impl View {
     /// What these policies say, in namespaces with these labels.
     pub(crate) fn new(book: &Book, namespaces: HashMap<String, Arc<Labels>>) -> Self {
-        Self { set: Arc::new(book.compile()), namespaces: Arc::new(namespaces) }
+        let facts = |(name, labels)| (name, NamespaceFacts { labels, made: None });
+        Self { set: Arc::new(book.compile()), namespaces: Arc::new(namespaces.into_iter().map(facts).collect()) }
     }
 
     /// The labels of a namespace; none, where it is not known.
     pub fn labels_of(&self, namespace: &str) -> Arc<Labels> {
-        self.namespaces.get(namespace).cloned().unwrap_or_default()
+        self.namespaces.get(namespace).map(|facts| facts.labels.clone()).unwrap_or_default()
+    }
+
+    /// When a namespace was made, where it is known.
+    pub fn made(&self, namespace: &str) -> Option<Timestamp> {
+        self.namespaces.get(namespace)?.made
     }
 }
 
@@ -75,6 +91,7 @@ impl Policies {
             listed: watch::Sender::new((false, false)),
             matched: Mutex::default(),
             gone: Mutex::default(),
+            deleted: Mutex::default(),
         }
     }
 
@@ -123,11 +140,12 @@ impl Policies {
         }
     }
 
-    /// Makes sure that the labels of a namespace are known if a policy asks for any: its Signals may be here before its watch event is
-    /// (case E12). One that is gone has no labels, and what was created in it until `created` needs none.
+    /// Makes sure that the labels of a namespace are known if a policy asks for any, and that one is known again that was made again: its
+    /// Signals may be here before its watch event is (case E12). One that is gone has no labels, and what was created in it until `created` needs none.
     pub async fn know_namespace(&self, namespace: &str, created: Timestamp) -> Result<(), ApiError> {
         let view = self.view();
-        if !view.set.asks_for_namespaces() || view.namespaces.contains_key(namespace) {
+        let asked_for = view.set.asks_for_namespaces() || self.deleted().contains(namespace);
+        if !asked_for || view.namespaces.contains_key(namespace) {
             return Ok(());
         }
         if self.gone().get(namespace).is_some_and(|newest| created <= *newest) {
@@ -138,7 +156,7 @@ impl Policies {
         let params = ListParams::default().fields(&format!("metadata.name={namespace}")).limit(1);
         let found = call(|| format!("look for Namespace {namespace}"), self.namespace_api.list(&params)).await?;
         if let Some(found) = found.items.first() {
-            self.put_namespace(namespace, found.labels().clone());
+            self.put_namespace(found);
         } else {
             tracing::info!(namespace, "a Signal is in a namespace that is gone: policies see no labels of it");
             self.forget_namespace(namespace, created);
@@ -159,16 +177,30 @@ impl Policies {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_namespace(&self, name: &str, labels: Labels) {
+    fn put_namespace(&self, namespace: &PartialObjectMeta<Namespace>) {
+        let (name, made) = (namespace.name_any(), namespace.creation_timestamp().map(|time| time.0));
+        self.deleted().remove(&name);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if view.namespaces.get(name).is_none_or(|known| **known != labels) {
-            Arc::make_mut(&mut view.namespaces).insert(name.to_owned(), Arc::new(labels));
+        let known = view.namespaces.get(&name);
+        if known.is_none_or(|known| *known.labels != *namespace.labels() || known.made != made) {
+            let facts = NamespaceFacts { labels: Arc::new(namespace.labels().clone()), made };
+            Arc::make_mut(&mut view.namespaces).insert(name, facts);
         }
     }
 
     fn remove_namespace(&self, name: &str) {
+        let mut deleted = self.deleted();
+        if deleted.len() >= MAX_GONE {
+            deleted.clear();
+        }
+        deleted.insert(name.to_owned());
+        drop(deleted);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut view.namespaces).remove(name);
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the book, and compiles it if that changed anything.

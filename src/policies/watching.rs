@@ -86,7 +86,7 @@ fn readable(Guarded(object): Guarded<StormPolicy>) -> Option<StormPolicy> {
         .ok()
 }
 
-/// Keeps the labels of namespaces, until `stop`.
+/// Keeps the labels of namespaces, and when they were made, until `stop`.
 pub async fn watch_namespaces(client: Client, watch: Watch, policies: Arc<Policies>, stop: CancellationToken) {
     let mut events = watch.events_everywhere::<PartialObjectMeta<Namespace>>(&client);
     let mut listing = HashSet::new();
@@ -94,7 +94,7 @@ pub async fn watch_namespaces(client: Client, watch: Watch, policies: Arc<Polici
         match event {
             Event::Init => listing.clear(),
             Event::InitApply(namespace) => {
-                policies.put_namespace(&namespace.name_any(), namespace.labels().clone());
+                policies.put_namespace(&namespace);
                 listing.insert(namespace.name_any());
             }
             Event::InitDone => {
@@ -103,7 +103,7 @@ pub async fn watch_namespaces(client: Client, watch: Watch, policies: Arc<Polici
                 watch.gate.open();
                 policies.listed.send_modify(|listed| listed.1 = true);
             }
-            Event::Apply(namespace) => policies.put_namespace(&namespace.name_any(), namespace.labels().clone()),
+            Event::Apply(namespace) => policies.put_namespace(&namespace),
             Event::Delete(namespace) => policies.remove_namespace(&namespace.name_any()),
         }
     }

@@ -13,7 +13,7 @@ use crate::api::Signal;
 use crate::policies::View;
 use crate::runtime::guarded::{Guarded, Unreadable};
 use crate::runtime::watch::WatchEvent;
-use crate::storm::{DigestKey, Reach, Rejection};
+use crate::storm::{DigestKey, Observation, Reach, Rejection};
 
 /// Of the Signal that an event is about: over which namespace the watch is, its namespace, and when it was created.
 pub(super) fn place_of((part, event): &WatchEvent<Guarded<Signal>>) -> Option<(usize, String, Timestamp)> {
@@ -53,7 +53,10 @@ fn read(part: usize, signal: Guarded<Signal>, view: &View, reach: &Reach, key: &
         Err(unreadable) => Err(malformed(&unreadable)),
     };
     match result {
-        Ok(observation) => Some(Arrival::Observed(part, Box::new(observation))),
+        Ok(observation) => {
+            let namespace_made = view.made(&reference.namespace);
+            Some(Arrival::Observed(part, Box::new(Observation { namespace_made, ..observation })))
+        }
         Err(rejection) if told.as_deref() == Some(rejection.reason) => None,
         Err(rejection) => Some(Arrival::Rejected(reference, rejection)),
     }

@@ -7,17 +7,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::table::{Row, parse_line};
+use super::told::as_told;
 use crate::api::{self, ACCEPTED, HELD_BACK_REASONS, OccurrenceState, Signal};
 use crate::storm::Refused;
 use crate::storm::grouping::{Attribute, GroupBy, Member};
 use crate::storm::matching::{Labels, Subject};
 use crate::storm::metadata::whole_seconds;
 use crate::storm::pattern::Scope;
-use crate::storm::places::{MAX_PLACES, read_places};
+use crate::storm::places::MAX_PLACES;
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    AlertReport, DigestKey, HeldReports, Observation, Opening, Past, Policy, PolicySet, Reach, Rejection, Report,
-    Resource, SignalRef, cut, given, rescope, uid,
+    DigestKey, Observation, Opening, Policy, PolicySet, Reach, Rejection, Report, Resource, SignalRef, cut, given,
+    rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -112,44 +113,9 @@ pub fn intake(
         receipt: signal.status.as_ref().and_then(|status| status.storm.clone()),
         receipt_others: Vec::new(),
         share: None,
+        namespace_made: None,
     };
     Ok(as_told(observation, signal.status.as_ref()))
-}
-
-/// With what its receipt says of its reports.
-fn as_told(mut observation: Observation, status: Option<&api::SignalStatus>) -> Observation {
-    let Some(status) = status else { return observation };
-    if let Some(told) = &status.occurrences {
-        observation.held = held(&observation, told);
-    }
-    let places = observation.places();
-    let index = |place: u16| u16::try_from(places.binary_search(&place).ok()?).ok();
-    let other = |other: &api::OtherStorm| {
-        (other.name.clone(), read_places(&other.occurrences).into_iter().filter_map(index).collect())
-    };
-    observation.receipt_others = status.other_storms.iter().map(other).collect();
-    observation
-}
-
-/// What a Signal says of its alerts, whatever policies there are and whatever it may speak of.
-pub fn says(signal: &Signal, key: &DigestKey) -> Vec<AlertReport> {
-    let taken = intake(signal, &PolicySet::default(), &Labels::new(), &Reach::of([Reach::ALL.to_owned()]), key);
-    taken.map(|observation| observation.says().collect()).unwrap_or_default()
-}
-
-/// The reports that no storm took in, as the receipt says.
-fn held(observation: &Observation, told: &api::OccurrenceSummary) -> HeldReports {
-    let read = |text: &Option<String>| text.as_deref().map(read_places).unwrap_or_default();
-    let (over, handled) = (read(&told.held), read(&told.handled));
-    if over.is_empty() && handled.is_empty() {
-        return HeldReports::new();
-    }
-    let past = |(index, place)| match (over.contains(&place), handled.contains(&place)) {
-        (_, true) => Some((index, Past::Handled)),
-        (true, false) => Some((index, Past::Over)),
-        (false, false) => None,
-    };
-    (0..).zip(observation.places()).filter_map(past).collect()
 }
 
 /// The Rejection of a Signal in `own`, which may speak of nothing else, and says that the trouble is elsewhere.

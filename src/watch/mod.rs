@@ -6,8 +6,9 @@ mod lister;
 mod requests;
 pub mod signals;
 mod table;
+mod told;
 
 pub(crate) use arrival::arrive;
-pub use intake::says;
 pub use lister::SignalLister;
 pub use requests::watch_requests;
+pub use told::says;

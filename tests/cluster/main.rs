@@ -38,6 +38,7 @@ mod leading_load;
 mod life;
 mod manifests;
 mod metrics;
+mod namespaces;
 mod operator;
 mod orphans;
 mod outage;

@@ -88,6 +88,11 @@ pub fn any_held(held: Vec<HeldReports>) -> Vec<HeldReports> {
     if held.iter().all(Vec::is_empty) { Vec::new() } else { held }
 }
 
+/// When the namespace was made that these are in, as the youngest of them knows. What the ledger has of their key from before is of another namespace.
+pub fn namespace_made(observations: &[Observation]) -> Option<Timestamp> {
+    observations.iter().filter_map(|observation| observation.namespace_made).max()
+}
+
 /// Identifies one state of a storm among all its states. Only the ledger that made it reads the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Version {

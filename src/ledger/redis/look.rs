@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::RedisLedger;
 use super::alerts::read_alerts;
 use super::known::MergeTarget;
 use super::merge::PIPELINE;
 use super::reply::{read, whole};
-use crate::ledger::{Batch, LedgerError, Merge};
+use super::scripts;
+use crate::ledger::{Batch, LedgerError, Merge, namespace_made};
 use crate::metrics::LedgerOperation;
-use crate::storm::{AlertRegisters, Epoch, StormId, StormKey};
+use crate::storm::{AlertRegisters, DEDUP_HORIZON, Epoch, StormId, StormKey};
 
 /// What the server says of a key.
 #[derive(Default)]
@@ -21,14 +24,39 @@ pub(super) struct Look {
     pub(super) alerts: AlertRegisters,
 }
 
+impl Look {
+    /// Whether something of it is older than the namespace that was made at this time. Where a storm has opened since, nothing is.
+    fn is_outlived(&self, made: Timestamp) -> bool {
+        let older = |epoch: Option<Epoch>| epoch.is_none_or(|epoch| epoch < made.as_second());
+        let reported = || self.alerts.iter().any(|(_, alert)| alert.at < made.as_microsecond());
+        match self.epoch {
+            Some(_) => older(self.epoch),
+            None => older(self.last) && reported(),
+        }
+    }
+}
+
 impl RedisLedger {
     /// Asks the server about the keys whose open storm this process does not know; gives what it says of those without one.
     pub(super) async fn look_at_unknown(&self, batches: &[Batch]) -> Result<HashMap<StormKey, Look>, LedgerError> {
+        for (key, observations) in batches {
+            // A storm of a namespace that is gone is known no longer.
+            if let Some(made) = namespace_made(observations)
+                && let Some(target) = self.known.target(*key)
+                && target.epoch < made.as_second()
+            {
+                self.known.gone(StormId { key: *key, epoch: target.epoch });
+            }
+        }
         let unknown: Vec<&Batch> = batches.iter().filter(|batch| self.known.target(batch.0).is_none()).collect();
         let mut closed = HashMap::new();
         for batches in unknown.chunks(PIPELINE) {
             let keys: Vec<StormKey> = batches.iter().map(|batch| batch.0).collect();
-            for (look, (key, observations)) in self.look(&keys).await?.into_iter().zip(batches) {
+            for (mut look, (key, observations)) in self.look(&keys).await?.into_iter().zip(batches) {
+                if let Some(made) = namespace_made(observations).filter(|made| look.is_outlived(*made)) {
+                    self.leave_to_namespace(*key, look.epoch, made).await?;
+                    look = self.look(&[*key]).await?.pop().unwrap_or_default();
+                }
                 let Some(epoch) = look.epoch else {
                     closed.insert(*key, look);
                     continue;
@@ -39,6 +67,26 @@ impl RedisLedger {
             }
         }
         Ok(closed)
+    }
+
+    /// What the server has of a key goes with the namespace that it was of: one of that name was made at this time.
+    async fn leave_to_namespace(&self, key: StormKey, open: Option<Epoch>, made: Timestamp) -> Result<(), LedgerError> {
+        let names = self.storm_names(StormId { key, epoch: open.unwrap_or_default() })?;
+        let keys = [
+            names.key.registers(),
+            names.key.alerts(),
+            names.journal(),
+            names.resources(),
+            names.names(),
+            names.key.dirty(),
+            names.key.last(),
+        ];
+        let mut cmd = scripts::call(&scripts::OUTLIVE, &keys);
+        cmd.arg(open.map(|epoch| epoch.to_string()).unwrap_or_default()).arg(names.mark());
+        cmd.arg(made.as_second()).arg(made.as_microsecond()).arg(DEDUP_HORIZON.as_secs());
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(cmd);
+        self.connection.send(LedgerOperation::Close, &pipeline).await.map(drop)
     }
 
     pub(super) async fn look(&self, keys: &[StormKey]) -> Result<Vec<Look>, LedgerError> {

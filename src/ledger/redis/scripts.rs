@@ -20,6 +20,7 @@ script!(ACK, "lua/alerts.lua", "lua/ack.lua");
 script!(CLOSE, "lua/alerts.lua", "lua/close.lua");
 script!(FORGET, "lua/alerts.lua", "lua/forget.lua");
 script!(REMOVE, "lua/alerts.lua", "lua/remove.lua");
+script!(OUTLIVE, "lua/alerts.lua", "lua/outlive.lua");
 script!(TAKE_OVER, "lua/alerts.lua", "lua/take_over.lua");
 /// A full server refuses it: what it remembers frees nothing.
 pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
@@ -32,8 +33,8 @@ pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// All of them, to be loaded with each new connection: a restart and a failover lose them.
-pub(super) fn all() -> [&'static Script; 10] {
-    [&BEGIN_AFRESH, &OPEN, &STAGE, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE, &TAKE_OVER, &HOLD]
+pub(super) fn all() -> [&'static Script; 11] {
+    [&BEGIN_AFRESH, &OPEN, &STAGE, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE, &TAKE_OVER, &OUTLIVE, &HOLD]
 }
 
 /// `EVALSHA` of a script with these keys; arguments are added by the caller, in the order of the script's header.

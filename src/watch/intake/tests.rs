@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::api::{Occurrence, SignalSpec};
+use crate::storm::Past;
 use crate::storm::Severity;
 
 const CREATED: &str = "2026-05-01T12:00:00Z";

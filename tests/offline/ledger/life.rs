@@ -210,3 +210,42 @@ async fn a_replica_clears_a_stray_away_and_leaves_alone_the_open_storm_of_anothe
     assert_eq!(one.dirty().await.unwrap(), [id]);
     assert_eq!(one.snapshot(id).await.unwrap().view, before);
 }
+
+// C15, invariant 20: what a ledger has of a namespace goes with it, whether a storm was open, or a person had handled what fires.
+async fn a_namespace_that_is_made_again_is_another_one(ledger: &dyn Ledger) {
+    let key = Key::another();
+    let said = |at: i64| Said { resolvable: true, ..Said::at(at, &[(1, true), (3, true)]) };
+    let signal = |at: i64, made: i64| Observation { namespace_made: Some(now(made)), ..key.signal(&said(at)) };
+    let merge =
+        async |at: i64, made: i64| ledger.merge(&[(key.key, vec![signal(at, made)])], now(at)).await.unwrap().remove(0);
+    let id = |epoch: i64| StormId { key: key.key, epoch: now(epoch).as_second() };
+    for (begin, handled) in [(0, false), (100, true)] {
+        let opened = id(begin + 1);
+        ledger.open(opened, &key.pattern, now(begin + 1)).await.unwrap();
+        assert!(matches!(merge(begin + 2, begin).await, Merge::Joined { new, .. } if new == [2]));
+        assert!(matches!(merge(begin + 3, begin).await, Merge::Joined { new, .. } if new == [0]), "a repeat");
+        if handled {
+            let snapshot = ledger.snapshot(opened).await.unwrap();
+            ledger.close(opened, &snapshot, CloseReason::Requested, now(begin + 4).into()).await.unwrap();
+            let still = merge(begin + 5, begin).await;
+            assert!(matches!(&still, Merge::NotOpen { opens, .. } if opens == &[false]), "{still:?}");
+        }
+        let anew = Merge::NotOpen { opens: vec![true], held: vec![], last: Some(opened.epoch) };
+        assert_eq!(merge(begin + 50, begin + 49).await, anew);
+        assert_eq!(ledger.alerts(key.key).await.unwrap().len(), 0);
+        assert!(matches!(ledger.snapshot(opened).await.unwrap().view, LedgerView::Closed { .. }));
+    }
+}
+
+#[tokio::test]
+async fn what_a_ledger_has_of_a_namespace_goes_with_it() {
+    a_namespace_that_is_made_again_is_another_one(&MemoryLedger::default()).await;
+    let server = RedisServer::start(&[]);
+    let (one, other) = (redis_ledger(&server).await, redis_ledger(&server).await);
+    a_namespace_that_is_made_again_is_another_one(one.as_ref()).await;
+    a_namespace_that_is_made_again_is_another_one(other.as_ref()).await;
+    let marks =
+        "local n = 0 for _, q in ipairs(redis.call('KEYS', '{??}q')) do n = n + redis.call('ZCARD', q) end return n";
+    assert_eq!(server.command(&format!("EVAL \"{marks}\" 0")).unwrap(), ":0", "nothing is dirty");
+    assert_eq!(keyspace(&server).unwrap().0 - keyspace(&server).unwrap().1, 1, "all but the incarnation expires");
+}

@@ -49,5 +49,6 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         receipt: None,
         receipt_others: Vec::new(),
         share: None,
+        namespace_made: None,
     }
 }

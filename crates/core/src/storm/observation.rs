@@ -67,6 +67,8 @@ pub struct Observation {
     pub receipt: Option<String>,
     /// Other storms that its receipt names, and which of its reports they have.
     pub receipt_others: Vec<(String, Vec<u16>)>,
+    /// When its namespace was made, where that is known: storms that opened before were another one's, of the same name.
+    pub namespace_made: Option<Timestamp>,
     /// What it is of its Signal, if the alerts of that are in several storms.
     pub share: Option<Box<Share>>,
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::super::call::{ApiReply, Reply, Task};
 use super::super::lineage::{Choice, choose, open_epoch, why_held_back};
 use super::IngestError;
 use super::holders::Holder;
 use super::merge::dedup_window;
 use crate::engine::Engine;
-use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge, TakenOver};
+use crate::ledger::{Batch, LedgerCall, LedgerReply, Merge, TakenOver, namespace_made};
 use crate::rules::Rule;
 use crate::storm::holding::HeldBack;
 use crate::storm::{Epoch, HeldReports, Observation, Opening, StormId, StormKey};
@@ -174,11 +176,14 @@ impl Engine {
 
     fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> OpeningOutcome {
         let objects = self.store.of_key(opening.key);
+        let there = objects.iter().map(|object| object.epoch()).collect();
         match choose(&objects, opening.last, self.policies.named(&first.policy), self.now) {
             Choice::HeldBack(why) => OpeningOutcome::HeldBack(why, self.let_go(opening)),
-            Choice::Adopt(epoch) | Choice::Open(epoch) => {
-                let there = objects.iter().map(|object| object.epoch()).collect();
-                self.open_in_ledger(opening, first, epoch, there)
+            Choice::Adopt(epoch) => self.open_in_ledger(opening, first, epoch, there),
+            Choice::Open(epoch) => {
+                // Not before its namespace was made, whatever our clock says: it would be that of another one.
+                let made = namespace_made(opening.observations()).map_or(epoch, Timestamp::as_second);
+                self.open_in_ledger(opening, first, epoch.max(made), there)
             }
         }
     }
