@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-pub use gateway::GatewayFlags;
+pub use gateway::{GatewayFlags, TargetFlags};
 pub use redis::RedisFlags;
 
 use crate::ledger::redis::RedisSettings;
@@ -35,6 +35,8 @@ pub enum Command {
     Run(Box<RunSettings>),
     /// Print every CRD as YAML.
     Crds,
+    /// Print what alerts are about, and which rule says so; without a file, the rules.
+    Targets(TargetFlags),
 }
 
 impl Cli {

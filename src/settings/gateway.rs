@@ -1,7 +1,7 @@
 //! The flags of the gateway.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -43,9 +43,27 @@ pub struct GatewayFlags {
     /// Take webhooks unencrypted, also on an address that is open to others.
     #[arg(long = "gateway-allow-plaintext", env = "STORMFOLD_GATEWAY_ALLOW_PLAINTEXT")]
     allow_plaintext: bool,
-    /// Further labels that name resources, words for severities and names of exporters: YAML, see the README.
+    /// Further rules about what alerts are about, words for severities and names of exporters: YAML, see the README.
     #[arg(long = "gateway-settings-file", env = "STORMFOLD_GATEWAY_SETTINGS_FILE")]
     settings_file: Option<PathBuf>,
+}
+
+/// What `stormfold targets` reads.
+#[derive(Args, Debug, Clone)]
+pub struct TargetFlags {
+    /// A webhook's body, an alert, or labels (JSON, YAML, or label="value" as Prometheus shows them); - is the standard input.
+    pub file: Option<PathBuf>,
+    /// The settings file of the gateway, whose rules come first.
+    #[arg(long = "gateway-settings-file", env = "STORMFOLD_GATEWAY_SETTINGS_FILE")]
+    settings_file: Option<PathBuf>,
+}
+
+impl TargetFlags {
+    /// The settings file, where there is one.
+    pub fn settings_file(&self) -> Option<&Path> {
+        // An empty one is none, as with the gateway.
+        self.settings_file.as_deref().filter(|file| !file.as_os_str().is_empty())
+    }
 }
 
 impl GatewayFlags {

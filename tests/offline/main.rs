@@ -37,3 +37,4 @@ mod redis_server_checks;
 mod redis_world;
 mod replay;
 mod script;
+mod targets;

@@ -10,7 +10,7 @@ use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 
 use super::body::{Alert, Body, read_alert, read_annotations};
-use super::rules::TargetRules;
+use super::rules::{SignMemo, TargetRules};
 use super::target::About;
 use crate::sources::draft::{
     BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded,
@@ -96,6 +96,7 @@ pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, rece
         default_status: body.status.as_deref(),
         groups: Vec::new(),
         places: HashMap::new(),
+        memo: SignMemo::default(),
         without_target: 0,
     };
     let mut fates: Vec<_> = body.alerts.iter().enumerate().map(|(index, raw)| reader.read(index, raw)).collect();
@@ -125,6 +126,7 @@ struct AlertReader<'a> {
     default_status: Option<&'a str>,
     groups: Vec<AlertGroup<'a>>,
     places: HashMap<DraftKey, usize>,
+    memo: SignMemo,
     without_target: u64,
 }
 
@@ -153,7 +155,7 @@ impl<'a> AlertReader<'a> {
             Some(other) => return Err(format!("status is {:?}, not firing or resolved", clean(other, 40))),
         };
         let starts_at = starts_at(alert.starts_at.as_deref())?;
-        let about = self.rules.about(&alert.labels).ok_or("the label alertname is missing or empty")?;
+        let about = self.rules.about(&alert.labels, &mut self.memo).ok_or("the label alertname is missing or empty")?;
         let resource = about.target.as_ref().and_then(|target| target.resource(about.namespace));
         self.without_target += u64::from(resource.is_none());
         let resource = resource.map_or_else(|| "-".to_owned(), |r| extract_resource_name(&r, about.namespace));

@@ -6,9 +6,11 @@
 mod answer;
 mod batch;
 pub mod body;
+mod explain;
 pub mod rules;
 mod target;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use axum::body::Body;
 use axum::http::Response;
 use jiff::Timestamp;
 
+pub use explain::Told;
 pub use rules::TargetRules;
 
 use answer::Results;
@@ -39,6 +42,14 @@ pub struct Alertmanager {
     metrics: GatewayMetrics,
 }
 
+/// The rules with those of a settings file, if there is one; the message says what is wrong with it.
+pub fn rules_of(settings_file: Option<&Path>) -> Result<TargetRules, String> {
+    let Some(file) = settings_file else { return Ok(TargetRules::default()) };
+    let wrong = |fault: String| format!("--gateway-settings-file {}: {fault}", file.display());
+    let yaml = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    TargetRules::parse(&yaml).map_err(wrong)
+}
+
 impl Alertmanager {
     /// Reads the settings file; the message says what is wrong with it.
     pub fn open(
@@ -46,14 +57,7 @@ impl Alertmanager {
         writer: Arc<SignalWriter>,
         metrics: GatewayMetrics,
     ) -> Result<Arc<Self>, String> {
-        let rules = match &settings.settings_file {
-            None => TargetRules::default(),
-            Some(file) => {
-                let wrong = |fault: String| format!("--gateway-settings-file {}: {fault}", file.display());
-                let yaml = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-                TargetRules::parse(&yaml).map_err(wrong)?
-            }
-        };
+        let rules = rules_of(settings.settings_file.as_deref())?;
         let rules = Arc::new(rules.reaching(writer.reach()));
         Ok(Arc::new(Self { limits: settings.limits, rules, writer, metrics }))
     }
