@@ -326,7 +326,9 @@ impl TableInMaking {
             return Err("rule is empty: give the rule a name, which is told where it decides".to_owned());
         }
         let signs = self.signs((&text.jobs, &text.alerts, &text.has), &text.labels);
-        Ok(ClusterRule { name: text.rule.clone(), of: text.of.clone(), signs, labels: self.ids(&text.cluster.0) })
+        let alike = text.alike.then(|| (self.id("cluster"), self.id("pod")));
+        let (name, of) = (text.rule.clone(), text.of.clone());
+        Ok(ClusterRule { name, of, signs, labels: self.ids(&text.cluster.0), alike })
     }
 }
 

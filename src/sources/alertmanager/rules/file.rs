@@ -135,6 +135,8 @@ pub(super) struct ClusterText {
     pub(super) labels: BTreeMap<String, OneOrMany>,
     pub(super) has: OneOrMany,
     pub(super) cluster: OneOrMany,
+    /// For a label `cluster` after which who reports is called.
+    pub(super) alike: bool,
     pub(super) example: Option<ExampleText>,
 }
 

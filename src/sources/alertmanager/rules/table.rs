@@ -100,6 +100,8 @@ pub(super) struct ClusterRule {
     pub(super) of: String,
     pub(super) signs: Signs,
     pub(super) labels: Vec<LabelId>,
+    /// The label after which who reports is called, if that is asked for; and the one of its pod.
+    pub(super) alike: Option<(LabelId, LabelId)>,
 }
 
 /// All of them.
@@ -182,8 +184,17 @@ impl TargetTable {
         let mut rules = self.clusters.iter().zip(signed).filter(|(_, signed)| **signed).map(|(rule, _)| rule);
         rules.find_map(|rule| {
             let told = rule.labels.iter().find_map(|label| view.get(*label));
-            (rule.signs.hold(view) && (rule.labels.is_empty() || told.is_some())).then_some(told)
+            let alike = rule.alike.is_none_or(|(cluster, pod)| self.is_called_after(view, cluster, pod));
+            (alike && rule.signs.hold(view) && (rule.labels.is_empty() || told.is_some())).then_some(told)
         })?
+    }
+
+    /// Whether who reports is called after what this label says: its job, or a pod with a number.
+    fn is_called_after(&self, view: &LabelView<'_>, cluster: LabelId, pod: LabelId) -> bool {
+        let Some(name) = view.get(cluster) else { return false };
+        let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+        let rest = view.get(pod).and_then(|pod| pod.strip_prefix(name)?.strip_prefix('-'));
+        rest.is_some_and(number) || self.reporters(view).any(|reporter| parts(reporter).any(|part| part == name))
     }
 
     /// For each rule whether it is for the alert, by its name and by who reports.

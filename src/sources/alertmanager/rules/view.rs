@@ -75,11 +75,9 @@ impl<'a> LabelView<'a> {
                 view.is_elsewhere |= sides.elsewhere.contains(&id);
                 view.known.push((id, value));
             }
-            if sides.is_elsewhere(&name) {
+            if is_dns_label(value) && sides.is_elsewhere(&name) {
                 view.is_elsewhere = true;
-                if view.any_namespace.is_none() && is_dns_label(value) {
-                    view.any_namespace = Some(value);
-                }
+                view.any_namespace = view.any_namespace.or(Some(value));
             }
         }
         view
