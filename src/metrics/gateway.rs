@@ -42,6 +42,8 @@ closed! {
         Duplicate,
         /// It can be in none.
         Rejected,
+        /// A rule says that it says nothing of trouble.
+        Dropped,
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Results<'a> {
     pub(super) accepted: u64,
     pub(super) duplicate: u64,
     pub(super) rejected: u64,
+    pub(super) dropped: u64,
     signals: Vec<SignalResult<'a>>,
     alerts: Vec<AlertResult<'a>>,
 }
@@ -49,6 +50,7 @@ impl<'a> Results<'a> {
             accepted: 0,
             duplicate: 0,
             rejected: 0,
+            dropped: 0,
             signals: signals.collect(),
             alerts: Vec::with_capacity(alerts.len()),
         };
@@ -65,6 +67,10 @@ impl<'a> Results<'a> {
                 AlertVerdict::Rejected(why) => {
                     results.rejected += 1;
                     ("rejected", None, Some(why.as_str()))
+                }
+                AlertVerdict::Dropped(why) => {
+                    results.dropped += 1;
+                    ("dropped", None, Some(why.as_str()))
                 }
             };
             results.alerts.push(AlertResult { fingerprint, result, signal, why });
@@ -103,7 +109,7 @@ mod tests {
         assert_eq!(
             results,
             json!({
-                "accepted": 1, "duplicate": 2, "rejected": 1,
+                "accepted": 1, "duplicate": 2, "rejected": 1, "dropped": 0,
                 "signals": [{ "namespace": "prod", "name": "am-1", "created": true }, { "namespace": "prod", "name": "am-2", "created": false }],
                 "alerts": [
                     { "fingerprint": "a", "result": "accepted", "signal": 0 },

@@ -41,7 +41,7 @@ impl Webhook {
     pub(super) fn rejected(&self) -> Option<&str> {
         self.alerts.iter().find_map(|fate| match &fate.verdict {
             AlertVerdict::Rejected(why) => Some(why.as_str()),
-            AlertVerdict::In(_) | AlertVerdict::Again(_) => None,
+            AlertVerdict::In(_) | AlertVerdict::Again(_) | AlertVerdict::Dropped(_) => None,
         })
     }
 }
@@ -63,6 +63,8 @@ pub(super) enum AlertVerdict {
     Again(usize),
     /// It can be in none: says why.
     Rejected(String),
+    /// It is in none because a rule says so: which one, and why.
+    Dropped(String),
 }
 
 struct AlertGroup<'a> {
@@ -139,28 +141,27 @@ impl<'a> AlertReader<'a> {
             },
             Ok(alert) => {
                 let fingerprint = fingerprint(&alert);
-                let verdict = match self.take(index, alert, &fingerprint) {
-                    Ok(()) => AlertVerdict::In(0),
-                    Err(why) => AlertVerdict::Rejected(why),
-                };
+                let verdict = self.take(index, alert, &fingerprint).unwrap_or_else(AlertVerdict::Rejected);
                 AlertFate { fingerprint, verdict }
             }
         }
     }
 
-    fn take(&mut self, index: usize, alert: Alert<'a>, fingerprint: &str) -> Result<(), String> {
-        let state = match alert.status.as_deref().or(self.default_status) {
-            None | Some("firing") => "firing",
-            Some("resolved") => "resolved",
-            Some(other) => return Err(format!("status is {:?}, not firing or resolved", clean(other, 40))),
-        };
+    fn take(&mut self, index: usize, alert: Alert<'a>, fingerprint: &str) -> Result<AlertVerdict, String> {
+        let status = alert.status.as_deref().or(self.default_status).unwrap_or("firing").trim();
+        let state = ["firing", "resolved"].into_iter().find(|known| status.eq_ignore_ascii_case(known));
+        let state = state.ok_or_else(|| format!("status is {:?}, not firing or resolved", clean(status, 40)))?;
         let starts_at = starts_at(alert.starts_at.as_deref())?;
         let about = self.rules.about(&alert.labels, &mut self.memo).ok_or("the label alertname is missing or empty")?;
+        if let (Some(why), Some((rule, _))) = (about.drop, about.rule) {
+            return Ok(AlertVerdict::Dropped(format!("by rule {rule}: {why}")));
+        }
         let resource = about.target.as_ref().and_then(|target| target.resource(about.namespace));
         self.without_target += u64::from(resource.is_none());
         let resource = resource.map_or_else(|| "-".to_owned(), |r| extract_resource_name(&r, about.namespace));
         let start = starts_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
-        let text = format!("{state} {start} {fingerprint} {resource}\n");
+        let identity = identity(fingerprint, &alert.labels);
+        let text = format!("{state} {start} {identity} {resource}\n");
         let key = key(about);
         let line = Line { starts_at, text, alert: index };
         let annotations = read_annotations(&alert);
@@ -173,7 +174,7 @@ impl<'a> AlertReader<'a> {
             self.places.insert(key.clone(), self.groups.len());
             self.groups.push(AlertGroup { key, lines: vec![line], labels: alert.labels, annotations });
         }
-        Ok(())
+        Ok(AlertVerdict::In(0))
     }
 }
 
@@ -193,6 +194,13 @@ fn fingerprint(alert: &Alert<'_>) -> Box<str> {
     let fits =
         !given.is_empty() && given.len() <= MAX_FINGERPRINT && given.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if fits { given.into() } else { format!("{:016x}", label_fingerprint(&alert.labels)).into() }
+}
+
+/// What tells an alert from others. Alertmanager's fingerprint is that of the labels; where it is another one, alerts with the same one and
+/// different labels are several.
+fn identity<'f>(fingerprint: &'f str, labels: &LabelPairs<'_>) -> Cow<'f, str> {
+    let of_labels = format!("{:016x}", label_fingerprint(labels));
+    if fingerprint == of_labels { fingerprint.into() } else { format!("{fingerprint}-{of_labels}").into() }
 }
 
 /// As Prometheus' `model.LabelSet.Fingerprint`: FNV-1a over the names and values in order of the names, each followed by 0xff.

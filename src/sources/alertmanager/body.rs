@@ -4,6 +4,7 @@
 //! cannot be read is the fault of that alert.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use crate::sources::draft::LabelPairs;
-use crate::sources::text::{clean, text};
+use crate::sources::text::{clean, text, text_or_number};
 
 /// The version that is read.
 const VERSION: &str = "4";
@@ -90,10 +91,18 @@ pub(super) fn read_alert(raw: &RawValue) -> Result<Alert<'_>, String> {
     serde_json::from_str(raw.get()).map_err(|fault| told(&fault))
 }
 
-/// The annotations of an alert, as far as they are texts.
+/// The annotations of an alert, as far as they can be told as text. One that cannot takes no other one with it.
 pub(super) fn read_annotations<'a>(alert: &Alert<'a>) -> LabelPairs<'a> {
     let read = |raw: &'a RawValue| serde_json::from_str::<Texts<'a>>(raw.get()).ok();
-    alert.annotations.and_then(read).map(|texts| texts.0).unwrap_or_default()
+    let read_each = |raw: &'a RawValue| {
+        let all: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(raw.get()).ok()?;
+        let told = |(name, raw): (_, &'a RawValue)| {
+            let LabelText(text) = serde_json::from_str(raw.get()).ok()?;
+            Some((name, text?))
+        };
+        Some(Texts(all.into_iter().filter_map(told).collect()))
+    };
+    alert.annotations.and_then(|raw| read(raw).or_else(|| read_each(raw))).map(|texts| texts.0).unwrap_or_default()
 }
 
 /// The words of the parser, which may quote the body.
@@ -111,6 +120,10 @@ fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de
 #[derive(Deserialize)]
 struct Borrowed<'a>(#[serde(borrow, deserialize_with = "text")] Cow<'a, str>);
 
+/// A label's value: a text, or what others than Alertmanager write for one. `None`: null, which is no label.
+#[derive(Deserialize)]
+struct LabelText<'a>(#[serde(borrow, deserialize_with = "text_or_number")] Option<Cow<'a, str>>);
+
 /// A map of texts; null is an empty one.
 fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LabelPairs<'de>, D::Error> {
     struct Map;
@@ -127,8 +140,8 @@ fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LabelPairs<'de>,
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut labels = Vec::new();
-            while let Some((Borrowed(name), Borrowed(value))) = map.next_entry()? {
-                labels.push((name, value));
+            while let Some((Borrowed(name), LabelText(value))) = map.next_entry()? {
+                labels.extend(value.map(|value| (name, value)));
             }
             // As Alertmanager writes them; whoever does not makes nobody search.
             labels.sort_unstable();
@@ -286,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_booleans_are_texts_and_null_is_no_label() {
+        let body = r#"{"version":"4","alerts":[{"labels":{"alertname":"A","code":502,"ok":true,"load":1.5,"none":null,"minus":-1},
+            "annotations":{"summary":"It burns","value":12.5,"list":[1],"none":null,"runbook_url":"https://x"}}]}"#;
+        let body = read_body(body.as_bytes(), 4096).unwrap();
+        let alert = read_alert(body.alerts[0]).unwrap();
+        let pairs =
+            |pairs: &LabelPairs<'_>| pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(pairs(&alert.labels), "alertname=A code=502 load=1.5 minus=-1 ok=true");
+        assert_eq!(pairs(&read_annotations(&alert)), "runbook_url=https://x summary=It burns value=12.5");
+    }
+
+    #[test]
     fn more_alerts_than_bytes_allow_for_are_counted_and_not_kept() {
         let body = format!(r#"{{"version":"4","alerts":[{}0]}}"#, "0,".repeat(1_000));
         assert_eq!(read_body(body.as_bytes(), 1_280).unwrap_err(), BodyFault::TooManyAlerts(1_001, 10));
@@ -295,7 +320,8 @@ mod tests {
     #[rstest]
     #[case("7")]
     #[case(r#"{"labels":7}"#)]
-    #[case(r#"{"labels":{"a":1}}"#)]
+    #[case(r#"{"labels":{"a":{}}}"#)]
+    #[case(r#"{"labels":{"a":["b"]}}"#)]
     #[case(r#"{"status":{}}"#)]
     fn an_alert_that_cannot_be_read_is_a_fault_of_that_alert(#[case] alert: &str) {
         let body = format!(r#"{{"version":"4","alerts":[{alert}]}}"#);

@@ -98,6 +98,7 @@ impl Alertmanager {
         self.metrics.alerts(AlertResult::Accepted, results.accepted);
         self.metrics.alerts(AlertResult::Duplicate, results.duplicate);
         self.metrics.alerts(AlertResult::Rejected, results.rejected);
+        self.metrics.alerts(AlertResult::Dropped, results.dropped);
         self.metrics.without_target.inc_by(batch.without_target);
         self.metrics.truncated_alerts.inc_by(batch.truncated);
         if let Some(why) = batch.rejected() {
@@ -111,6 +112,7 @@ impl Alertmanager {
             accepted = results.accepted,
             duplicate = results.duplicate,
             rejected = results.rejected,
+            dropped = results.dropped,
             signals = stored.len(),
             "a webhook is stored"
         );

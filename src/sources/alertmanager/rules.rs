@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 
 pub(super) use table::{Finding, Named, SignMemo};
 
-use compile::{compile, words};
+use compile::compile;
 use file::{BuiltInText, SettingsText};
 use table::TargetTable;
 
@@ -41,33 +41,49 @@ static BUILT_IN_RULES: LazyLock<BuiltInText> = LazyLock::new(|| {
     serde_saphyr::from_str(BUILT_IN).unwrap_or_default()
 });
 
-/// Words for a severity, in lower case.
-const SEVERITIES: [(&str, Severity); 25] = [
+/// Words for a severity, in lower case, without blanks, hyphens and underscores.
+const SEVERITIES: [(&str, Severity); 41] = [
     ("critical", Severity::Critical),
     ("crit", Severity::Critical),
     ("page", Severity::Critical),
     ("pager", Severity::Critical),
     ("fatal", Severity::Critical),
     ("emergency", Severity::Critical),
+    ("emerg", Severity::Critical),
     ("disaster", Severity::Critical),
+    ("blocker", Severity::Critical),
+    ("urgent", Severity::Critical),
+    ("p0", Severity::Critical),
     ("p1", Severity::Critical),
+    ("sev0", Severity::Critical),
+    ("sev1", Severity::Critical),
     ("error", Severity::Error),
     ("err", Severity::Error),
     ("major", Severity::Error),
     ("high", Severity::Error),
+    ("severe", Severity::Error),
     ("p2", Severity::Error),
+    ("sev2", Severity::Error),
     ("warning", Severity::Warning),
     ("warn", Severity::Warning),
     ("minor", Severity::Warning),
     ("medium", Severity::Warning),
+    ("moderate", Severity::Warning),
     ("ticket", Severity::Warning),
+    ("p3", Severity::Warning),
+    ("sev3", Severity::Warning),
     ("info", Severity::Info),
     ("information", Severity::Info),
     ("informational", Severity::Info),
     ("notice", Severity::Info),
     ("low", Severity::Info),
+    ("trivial", Severity::Info),
     ("debug", Severity::Info),
     ("none", Severity::Info),
+    ("p4", Severity::Info),
+    ("p5", Severity::Info),
+    ("sev4", Severity::Info),
+    ("sev5", Severity::Info),
 ];
 
 /// What an alert is about, by its labels.
@@ -94,7 +110,7 @@ impl TargetRules {
 
     fn with(text: &SettingsText) -> Result<Self, String> {
         let table = compile(&BUILT_IN_RULES, text)?;
-        Ok(Self { table, severities: words(&SEVERITIES, &text.severities), reach: Reach::default() })
+        Ok(Self { table, severities: severities(&text.severities), reach: Reach::default() })
     }
 
     fn empty() -> Self {
@@ -124,9 +140,20 @@ impl TargetRules {
 
     /// The severity of a word; warning, when nobody knows the word.
     pub(super) fn severity(&self, word: &str) -> Severity {
-        let known = self.severities.get(word).or_else(|| self.severities.get(&word.trim().to_lowercase()));
+        let known = self.severities.get(word).or_else(|| self.severities.get(&plain_word(word)));
         known.copied().unwrap_or(Severity::Warning)
     }
+}
+
+/// Those that words stand for, with those of a settings file.
+fn severities(set: &HashMap<String, Severity>) -> HashMap<String, Severity> {
+    let built_in = SEVERITIES.map(|(word, severity)| (word.to_owned(), severity)).into_iter();
+    built_in.chain(set.iter().map(|(word, severity)| (plain_word(word), *severity))).collect()
+}
+
+/// SEV-1 is sev1.
+fn plain_word(word: &str) -> String {
+    word.to_lowercase().chars().filter(|c| !c.is_whitespace() && !"-_".contains(*c)).collect()
 }
 
 #[cfg(test)]

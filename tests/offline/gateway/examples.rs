@@ -26,6 +26,12 @@ fn the_example_for_the_prometheus_operator_says_what_the_one_for_the_file_says()
     for field in ["group_by", "group_wait", "group_interval", "repeat_interval"] {
         assert_eq!(file["route"][field], spec["route"][camel(field)], "{field}");
     }
+    let left_out = "Watchdog|InfoInhibitor";
+    assert!(file["route"]["routes"][0]["matchers"][0].as_str().unwrap().contains(left_out));
+    assert_eq!(
+        (&spec["route"]["matchers"][0]["matchType"], &spec["route"]["matchers"][0]["value"]),
+        (&"!~".into(), &left_out.into())
+    );
     let receivers = file["receivers"].as_array().unwrap();
     let webhook = &receivers.iter().find(|receiver| receiver["name"] == "stormfold").unwrap()["webhook_configs"][0];
     let other = &spec["receivers"][0]["webhookConfigs"][0];

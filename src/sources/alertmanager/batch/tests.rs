@@ -48,7 +48,11 @@ fn alerts_of_one_name_namespace_and_severity_are_one_signal() {
     assert!(name.starts_with("am-") && name.ends_with("-1795485300") && name.len() == 46, "{name}");
     assert_eq!((spec.name.as_str(), spec.severity, spec.resolvable), ("HighLoad", api::Severity::Critical, true));
     let table = spec.table.as_deref().unwrap();
-    assert_eq!(table.lines().next(), Some("firing 2026-11-24T10:00:00.123Z 0000000000000000 Pod/web-0"));
+    let first = table.lines().next().unwrap();
+    assert!(
+        first.starts_with("firing 2026-11-24T10:00:00.123Z 0000000000000000-") && first.ends_with(" Pod/web-0"),
+        "{first}"
+    );
     assert_eq!(table.lines().count(), 3);
     // What all of them share, and nothing of one of them.
     assert_eq!(spec.labels.keys().collect::<Vec<_>>(), ["alertname", "namespace", "severity"]);
@@ -212,7 +216,57 @@ fn zero_time_is_none_and_every_other_time_is_passed_on(#[case] starts_at: Value,
     let mut alert = alert("1", &json!({ "alertname": "A" }));
     alert["startsAt"] = starts_at;
     let batch = read(&body(vec![alert]), 500, at(0));
-    assert_eq!(batch.signals[0].table(), format!("firing {written} 1 -\n"));
+    assert_eq!(batch.signals[0].table(), format!("firing {written} 1-d2c6efc389df0927 -\n"));
+}
+
+#[rstest]
+#[case("FIRING", "firing")]
+#[case(" Resolved ", "resolved")]
+fn a_status_is_read_in_any_case(#[case] status: &str, #[case] state: &str) {
+    let mut alert = alert("1", &json!({ "alertname": "A" }));
+    alert["status"] = status.into();
+    assert!(read(&body(vec![alert]), 500, at(0)).signals[0].table().starts_with(state));
+}
+
+// Whoever sends one fingerprint for all of its alerts is not Alertmanager: what differs in a label is another alert.
+#[test]
+fn alerts_that_share_a_fingerprint_and_have_different_labels_are_several() {
+    let labels = |probe: &str| json!({ "alertname": "ProbeFailed", "instance": probe });
+    let three: Vec<_> = ["a", "b", "c", "a"].map(|probe| alert("1", &labels(probe))).into();
+    let batch = read(&body(three), 500, at(0));
+    assert_eq!(batch.signals[0].table().lines().count(), 3);
+    assert_eq!(batch.alerts.iter().map(|fate| &*fate.fingerprint).collect::<Vec<_>>(), ["1"; 4]);
+    // One alone is the same one.
+    let one = read(&body(vec![alert("1", &labels("b"))]), 500, at(0));
+    let line = one.signals[0].table().to_owned();
+    assert!(batch.signals[0].table().contains(&line), "{line}");
+    // And Alertmanager's own is told as it is.
+    let own = format!("{:016x}", label_fingerprint(&vec![("alertname".into(), "A".into())]));
+    let told = read(&body(vec![alert(&own, &json!({ "alertname": "A" }))]), 500, at(0));
+    assert_eq!(told.signals[0].table(), format!("firing 2026-11-24T10:00:00.123Z {own} -\n"));
+}
+
+#[test]
+fn one_annotation_that_is_no_text_takes_no_other_one_with_it() {
+    let mut alerts = pods(0..2);
+    alerts[0]["annotations"]["threshold"] = json!(90);
+    alerts[0]["annotations"]["odd"] = json!({ "a": 1 });
+    alerts[1]["annotations"]["threshold"] = json!(90);
+    let spec = read(&body(alerts), 500, at(0)).signals[0].spec();
+    assert_eq!(
+        spec.annotations,
+        [("summary", "It burns"), ("threshold", "90")].map(|(k, v)| (k.into(), v.into())).into()
+    );
+}
+
+#[test]
+fn an_alert_that_fires_by_design_is_in_no_signal() {
+    let alerts = ["Watchdog", "A", "InfoInhibitor"].map(|name| alert("1", &json!({ "alertname": name })));
+    let batch = read(&body(alerts.to_vec()), 500, at(0));
+    let dropped =
+        |fate: &AlertFate| matches!(&fate.verdict, AlertVerdict::Dropped(why) if why.starts_with("by rule watchdog: "));
+    assert_eq!(batch.alerts.iter().map(dropped).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!((batch.signals.len(), batch.signals[0].own.name.as_str(), batch.rejected()), (1, "A", None));
 }
 
 // As Prometheus' own tests have it: the empty label set, and one label.

@@ -1,7 +1,7 @@
 //! From rules as they are written to rules as they are tried. What cannot be meant is told: which field of which rule, what was seen
 //! there, and what to write instead.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::file::{BuiltInText, ClusterText, KindText, NameShape, OneOrMany, RuleText, SettingsText, TargetText};
 use super::glob::Patterns;
@@ -330,11 +330,4 @@ impl TableInMaking {
         let (name, of) = (text.rule.clone(), text.of.clone());
         Ok(ClusterRule { name, of, signs, labels: self.ids(&text.cluster.0), alike })
     }
-}
-
-/// The severities that words stand for, with those of a settings file.
-pub(super) fn words<S: Copy>(built_in: &[(&str, S)], set: &HashMap<String, S>) -> HashMap<String, S> {
-    let mut words: HashMap<_, _> = built_in.iter().map(|(word, severity)| ((*word).to_owned(), *severity)).collect();
-    words.extend(set.iter().map(|(word, severity)| (word.trim().to_lowercase(), *severity)));
-    words
 }
