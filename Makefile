@@ -17,7 +17,7 @@ SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hac
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager promtool
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -46,13 +46,13 @@ demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest redis alertmanager promtool build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
+test: nextest redis alertmanager prometheus build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && cargo nextest run -E "not binary(e2e)" && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
 	  && STOP_API_SERVER=1 cargo nextest run -E "binary(cluster) and test(/^gateway_alertmanager/)"'
 
-test-offline: nextest redis promtool ## Run the tests that need no API server
+test-offline: nextest redis prometheus ## Run the tests that need no API server
 	cargo nextest run -E 'not (binary(cluster) or binary(e2e))'
 
 search: nextest ## Search the protocol where a quick search does not reach: two replicas, commands one by one; minutes
@@ -124,8 +124,8 @@ redis:
 alertmanager:
 	@command -v prometheus-alertmanager >/dev/null || { echo 'prometheus-alertmanager is missing: apt-get install prometheus-alertmanager, or link the alertmanager of a release under that name' >&2; exit 1; }
 
-promtool:
-	@command -v promtool >/dev/null || { echo 'promtool is missing: apt-get install prometheus (or brew install prometheus)' >&2; exit 1; }
+prometheus:
+	@for command in prometheus promtool; do command -v $$command >/dev/null || { echo "$$command is missing: apt-get install prometheus (or brew install prometheus)" >&2; exit 1; }; done
 
 nextest:
 	@cargo nextest --version 2>/dev/null | grep -F ' $(NEXTEST_VERSION) ' >/dev/null || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)

@@ -47,7 +47,9 @@ mod outage_versions;
 mod overwritten;
 mod own_cluster;
 mod policies;
+mod prometheus;
 mod reach;
+mod real_prometheus;
 mod recorder;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
