@@ -13,11 +13,12 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 TAKEOVERS ?= 100
 STORMS ?= 10000
+AGREEMENT_SECONDS ?= 600
 SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas redis alertmanager prometheus
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -71,6 +72,12 @@ replicas: nextest redis build ## Kill TAKEOVERS=100 leaders with either ledger, 
 	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && export STORMFOLD_TAKEOVERS=$(TAKEOVERS) \
 	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading/)" \
 	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^leading::/)"'
+
+agreement: nextest redis alertmanager prometheus build ## Compare a real Alertmanager with the RemediationRequests once a second, for AGREEMENT_SECONDS=600 with either ledger
+	cargo nextest run --no-run
+	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && export AGREEMENT_SECONDS=$(AGREEMENT_SECONDS) \
+	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^agreement/)" \
+	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^agreement::/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --all --check

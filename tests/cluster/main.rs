@@ -12,6 +12,10 @@
 #![allow(clippy::disallowed_methods, reason = "how much to test, and on what, is told by the environment")]
 #![allow(clippy::missing_panics_doc, clippy::float_cmp, reason = "counts are small whole numbers")]
 
+mod agreement;
+mod agreement_judge;
+mod agreement_score;
+mod agreement_sides;
 #[path = "../support/alertmanager.rs"]
 mod alertmanager;
 mod bad_input;
@@ -25,6 +29,7 @@ mod crd_older;
 mod crd_policy;
 mod crd_request;
 mod crd_signal;
+mod exporter;
 mod fairness;
 mod forwarder;
 mod gateway;
