@@ -1,10 +1,11 @@
 //! What fires is open (invariant 17): what a storm leaves when it closes goes on in the next one, and nobody has to report again for it.
 
-use kube::ResourceExt as _;
+use jiff::Timestamp;
+use kube::ResourceExt;
 use stormfold::api::{CloseReason, OccurrenceState, Signal};
 
 use super::operator::Operator;
-use super::signals::{occurrence, signal};
+use super::signals::{as_of, occurrence, signal};
 use super::wait::eventually;
 use super::world::{World, facts, is_open};
 
@@ -31,6 +32,33 @@ async fn what_fires_longer_than_the_maximum_age_goes_on_in_a_successor_without_a
     assert_eq!(facts(&storms[1]).unwrap().affected_count, 2, "{:?}", storms[1]);
     world.create(&says("all-end", 1..3, OccurrenceState::Resolved)).await;
     world.storms_until("all is over", 2, |storm| storm.close_reason == Some(CloseReason::Resolved)).await;
+}
+
+// Else each successor of an alert that flaps would write the receipts of all its past anew.
+#[tokio::test]
+async fn what_a_storm_had_that_left_nothing_is_not_read_into_a_successor() {
+    let world = World::new("left-nothing").await;
+    let _operator = Operator::start(&[&world], &["--max-age=6s", "--quiet-period=3s", "--settle-delay=1s"]).await;
+    let say = async |name: &str, state| world.create(&as_of(Timestamp::now(), says(name, 0..1, state))).await;
+    say("first", OccurrenceState::Firing).await;
+    say("over", OccurrenceState::Resolved).await;
+    let first = world.one_storm("it closes", |storm| storm.close_reason == Some(CloseReason::Resolved)).await;
+    say("again", OccurrenceState::Firing).await;
+    let last = eventually("what fires is in the second successor, with its Signal", || async {
+        let storms = world.storms().await;
+        let last = storms.last().map(ResourceExt::name_any).unwrap_or_default();
+        let (count, named) = (storms.len(), holder(&world, "again").await);
+        if count >= 3 && named == last { Ok(last) } else { Err(format!("{count} storms, {named}, {last}")) }
+    })
+    .await;
+    for name in ["first", "over"] {
+        assert_eq!(holder(&world, name).await, first.name_any(), "and not {last}");
+    }
+}
+
+/// The storm that this Signal's receipt names.
+async fn holder(world: &World, signal: &str) -> String {
+    world.signals().get(signal).await.unwrap().status.and_then(|status| status.storm).unwrap_or_default()
 }
 
 // M1, with a process that dies about when the one ends and the next one begins, on a busy machine a few storms later.

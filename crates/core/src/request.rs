@@ -98,9 +98,9 @@ impl Request {
         StormEnd::of(end.and_then(|end| end.reason).unwrap_or(CloseReason::Quiet), at)
     }
 
-    /// Whether what fired on at its end went on in the next storm.
+    /// Whether alerts fired at its end, and went on in the next storm.
     pub fn is_handed_on(&self) -> bool {
-        matches!(self.storm_end(), StormEnd::Closed(_))
+        matches!(self.storm_end(), StormEnd::Closed(_)) && self.facts().is_some_and(|facts| facts.firing > 0)
     }
 
     /// Whether it was closed because an older one held its storm: then it never held anything.

@@ -2,7 +2,7 @@
 //! one. It opens when the end of the storm before is written and nothing holds it back, and nobody has to report again for it.
 //!
 //! The ledger knows those alerts; what they are about, their Signals say. So the namespace is read again when a storm has taken them over, and a
-//! Signal whose receipt names a closed storm belongs to the open one from then on, if an alert of it does.
+//! Signal whose receipt names a closed storm of which something fired on belongs to the open one from then on, if an alert of it does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -102,9 +102,8 @@ impl Engine {
     /// A storm that this process knew is over. Who did not hear what the ledger said of its end must ask, if something fired.
     pub(in crate::engine) fn is_over(&mut self, id: StormId) {
         let Some(object) = self.store.get(id).filter(|object| !object.is_open()) else { return };
-        let fired = object.facts().is_some_and(|facts| facts.firing > 0) && object.is_handed_on();
-        let opening = object.opening.clone();
-        if fired && !self.ingest.successors.left_nothing.contains(&id) {
+        let (handed_on, opening) = (object.is_handed_on(), object.opening.clone());
+        if handed_on && !self.ingest.successors.left_nothing.contains(&id) {
             self.ingest.successors.add(id.key, &opening, Some(id.epoch));
         }
         self.ingest.successors.left_nothing.remove(&id);
