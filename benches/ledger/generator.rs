@@ -128,6 +128,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         signal: signal.clone(),
         key: key(storm),
         opening: opening.clone(),
+        scope: opening.namespace.as_str().into(),
         severity: Severity::Warning,
         resolvable: false,
         incomplete: false,

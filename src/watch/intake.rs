@@ -91,6 +91,7 @@ pub fn intake(
     let observation = Observation {
         key: opening.key(),
         opening,
+        scope: trouble.as_str().into(),
         groupings,
         missing_labels,
         signal: Arc::new(reference),

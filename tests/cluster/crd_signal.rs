@@ -38,6 +38,7 @@ fn base_status() -> Value {
     json!({ "status": {
         "conditions": [condition("Accepted")], "storm": "storm-a", "observedGeneration": 1, "mergedAt": TIME,
         "occurrences": { "total": 3, "new": 2, "rejected": 1 },
+        "otherStorms": [{ "name": "storm-b", "occurrences": "0" }],
     } })
 }
 
@@ -148,6 +149,11 @@ fn resource_rows() -> Vec<Row> {
     ]
 }
 
+/// So many other storms.
+fn others(count: usize) -> Value {
+    (0..count).map(|n| json!({ "name": format!("storm-{n}"), "occurrences": "0" })).collect()
+}
+
 fn status_rows() -> Vec<Row> {
     let mut rows = condition_rows();
     rows.extend([
@@ -171,6 +177,18 @@ fn status_rows() -> Vec<Row> {
             "1".repeat(8_401),
         ),
         row("status.occurrences.handled pattern", "/status/occurrences/handled", "0-3,7", "0 to 3"),
+        row("status.otherStorms maxItems", "/status/otherStorms", others(16), others(17)),
+        row("status.otherStorms[].name maxLength", "/status/otherStorms/0/name", text(63), text(64)),
+        row("status.otherStorms[].name minLength", "/status/otherStorms/0/name", "a", ""),
+        required("status.otherStorms[].name required", "/status/otherStorms/0/name", "storm-b"),
+        row(
+            "status.otherStorms[].occurrences maxLength",
+            "/status/otherStorms/0/occurrences",
+            "1".repeat(8_400),
+            "1".repeat(8_401),
+        ),
+        row("status.otherStorms[].occurrences pattern", "/status/otherStorms/0/occurrences", "0-3,7", "0 to 3"),
+        required("status.otherStorms[].occurrences required", "/status/otherStorms/0/occurrences", "0"),
         required("status.occurrences.total required", "/status/occurrences/total", 0),
         required("status.occurrences.new required", "/status/occurrences/new", 0),
         required("status.occurrences.rejected required", "/status/occurrences/rejected", 0),

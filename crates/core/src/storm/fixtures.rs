@@ -30,6 +30,7 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),
         key: opening.key(),
         opening: Arc::new(opening),
+        scope: "prod".into(),
         severity,
         resolvable: false,
         incomplete: false,

@@ -35,6 +35,8 @@ pub struct Observation {
     pub groupings: Vec<Arc<Opening>>,
     /// The labels by which its policy groups and which it lacks.
     pub missing_labels: Vec<String>,
+    /// The namespace the trouble is in; empty for what is cluster-scoped.
+    pub scope: Arc<str>,
     /// How bad it is.
     pub severity: Severity,
     /// Whether its source reports ends.

@@ -118,10 +118,12 @@ impl Placements {
     }
 }
 
-/// What identifies the alerts of a Signal among those of all namespaces: two names are two alerts, whatever their fingerprints are.
+/// What identifies the alerts of a Signal among those of all namespaces: two names are two alerts, and so is one name in two scopes, whatever the
+/// fingerprints are.
 fn identities(observation: &Observation, digests: &DigestKey) -> impl Iterator<Item = Digest> {
     let own = observation.own_grouping();
-    let place = digests.digest(&[own.object_namespace.as_bytes(), own.signal_name.as_bytes()]);
+    let place =
+        digests.digest(&[own.object_namespace.as_bytes(), own.signal_name.as_bytes(), observation.scope.as_bytes()]);
     observation.reports.iter().map(move |report| report.uid ^ place)
 }
 
