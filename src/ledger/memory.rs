@@ -132,7 +132,8 @@ impl KeyRecord {
             self.last_closed = self.last_closed.max(Some(storm.epoch));
             self.alerts.drop_storm();
         }
-        if self.open.is_none() {
+        // What no storm of that namespace had may be of this one: a report may be older than its namespace, as far as clocks tell.
+        if self.open.is_none() && self.last_closed.is_some_and(|last| last < made.as_second()) {
             self.alerts.expire(made.as_microsecond());
         }
     }

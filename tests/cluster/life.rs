@@ -141,15 +141,14 @@ async fn an_end_without_a_beginning_opens_nothing_and_is_remembered() {
     let world = World::new("early-end").await;
     let _operator = Operator::start(&[&world], &[]).await;
     let now = Timestamp::now();
-    // No report is older than its namespace, which was made a moment ago: clocks differ by some seconds.
-    let one = |name: &str, state, seconds| {
+    let one = |name: &str, state, seconds_ago| {
         let mut signal = signal(name, "Backwards");
         signal.spec.occurrences = Some(vec![occurrence("fp", state, "pod")]);
-        as_of(now + SignedDuration::from_secs(seconds), signal)
+        as_of(now - SignedDuration::from_secs(seconds_ago), signal)
     };
-    world.create(&one("end", OccurrenceState::Resolved, 20)).await;
+    world.create(&one("end", OccurrenceState::Resolved, 10)).await;
     world.receipts(1).await;
     assert!(world.storms().await.is_empty());
-    world.create(&one("beginning", OccurrenceState::Firing, 10)).await;
+    world.create(&one("beginning", OccurrenceState::Firing, 20)).await;
     world.one_storm("one, which is over", |storm| storm.alert_count == 1 && storm.firing_count == 0).await;
 }

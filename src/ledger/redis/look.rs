@@ -1,7 +1,7 @@
 //! What the server knows of keys that this process does not: which storm is open, and the alerts.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use super::reply::{read, whole};
 use super::scripts;
 use crate::ledger::{Batch, LedgerError, Merge, namespace_made};
 use crate::metrics::LedgerOperation;
-use crate::storm::{AlertRegisters, DEDUP_HORIZON, Epoch, StormId, StormKey};
+use crate::storm::{AlertRegisters, DEDUP_HORIZON, Epoch, Observation, StormId, StormKey};
 
 /// What the server says of a key.
 #[derive(Default)]
@@ -24,10 +24,14 @@ pub(super) struct Look {
     pub(super) alerts: AlertRegisters,
 }
 
+/// More keys than these are not remembered, and looked at once more: 5 MB.
+const MOST_OUTLIVED: usize = 100_000;
+
 impl Look {
     /// Whether something of it is older than the namespace that was made at this time. Where a storm has opened since, nothing is.
     fn is_outlived(&self, made: Timestamp) -> bool {
-        let older = |epoch: Option<Epoch>| epoch.is_none_or(|epoch| epoch < made.as_second());
+        // What no storm of that namespace had may be of this one: a report may be older than its namespace, as far as clocks tell.
+        let older = |epoch: Option<Epoch>| epoch.is_some_and(|epoch| epoch < made.as_second());
         let reported = || self.alerts.iter().any(|(_, alert)| alert.at < made.as_microsecond());
         match self.epoch {
             Some(_) => older(self.epoch),
@@ -41,7 +45,7 @@ impl RedisLedger {
     pub(super) async fn look_at_unknown(&self, batches: &[Batch]) -> Result<HashMap<StormKey, Look>, LedgerError> {
         for (key, observations) in batches {
             // A storm of a namespace that is gone is known no longer.
-            if let Some(made) = namespace_made(observations)
+            if let Some(made) = self.made_since(*key, observations)
                 && let Some(target) = self.known.target(*key)
                 && target.epoch < made.as_second()
             {
@@ -53,9 +57,12 @@ impl RedisLedger {
         for batches in unknown.chunks(PIPELINE) {
             let keys: Vec<StormKey> = batches.iter().map(|batch| batch.0).collect();
             for (mut look, (key, observations)) in self.look(&keys).await?.into_iter().zip(batches) {
-                if let Some(made) = namespace_made(observations).filter(|made| look.is_outlived(*made)) {
-                    self.leave_to_namespace(*key, look.epoch, made).await?;
-                    look = self.look(&[*key]).await?.pop().unwrap_or_default();
+                if let Some(made) = self.made_since(*key, observations) {
+                    if look.is_outlived(made) {
+                        self.leave_to_namespace(*key, look.epoch, made).await?;
+                        look = self.look(&[*key]).await?.pop().unwrap_or_default();
+                    }
+                    self.is_of_namespace(*key, made);
                 }
                 let Some(epoch) = look.epoch else {
                     closed.insert(*key, look);
@@ -67,6 +74,21 @@ impl RedisLedger {
             }
         }
         Ok(closed)
+    }
+
+    /// When the namespace of a key was made, if this process has not looked at the key since. Once is enough: what comes later is of this one.
+    fn made_since(&self, key: StormKey, observations: &[Observation]) -> Option<Timestamp> {
+        let made = namespace_made(observations)?;
+        let looked_at = self.outlived.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        looked_at.is_none_or(|looked_at| looked_at < made).then_some(made)
+    }
+
+    fn is_of_namespace(&self, key: StormKey, made: Timestamp) {
+        let mut outlived = self.outlived.lock().unwrap_or_else(PoisonError::into_inner);
+        if outlived.len() >= MOST_OUTLIVED {
+            outlived.clear();
+        }
+        outlived.insert(key, made);
     }
 
     /// What the server has of a key goes with the namespace that it was of: one of that name was made at this time.
