@@ -75,8 +75,8 @@ struct KeyRecord {
     closing: Vec<ClosedStorm>,
     last_closed: Option<Epoch>,
     alerts: AlertRegisters,
-    /// When the namespace was made that its Signals are in, as far as is known.
-    namespace_made: Option<Timestamp>,
+    /// When it was last told of reports that no open storm takes in.
+    told: Option<Timestamp>,
     /// When something of it was met last, and how long what is in no storm is remembered from then on.
     last_met: Option<DedupWindow>,
 }
@@ -103,7 +103,9 @@ struct ClosedStorm {
 impl KeyRecord {
     fn merge(&mut self, observations: &[Observation], version: &mut u64, now: Timestamp) -> Merge {
         self.expire(now);
-        self.leave_to_namespace(namespace_made(observations));
+        if let Some(made) = namespace_made(observations) {
+            self.leave_to_namespace(made);
+        }
         let Self { open, alerts, last_met, last_closed, .. } = self;
         let Some(storm) = open else {
             return Merge::not_open(observations, alerts, *last_closed);
@@ -124,17 +126,16 @@ impl KeyRecord {
         Merge::Joined { epoch: storm.epoch, new, held, last }
     }
 
-    /// What storms and reports were of another namespace of this name goes with it.
-    fn leave_to_namespace(&mut self, made: Option<Timestamp>) {
-        let Some(made) = made.filter(|made| self.namespace_made.is_none_or(|before| before < *made)) else { return };
-        self.namespace_made = Some(made);
-        if let Some(storm) = self.open.take_if(|storm| storm.epoch < made.as_second()) {
-            self.last_closed = self.last_closed.max(Some(storm.epoch));
-            self.alerts.drop_storm();
-        }
-        // What no storm of that namespace had may be of this one: a report may be older than its namespace, as far as clocks tell.
-        if self.open.is_none() && self.last_closed.is_some_and(|last| last < made.as_second()) {
-            self.alerts.expire(made.as_microsecond());
+    /// What is of another namespace of this name goes with it.
+    fn leave_to_namespace(&mut self, made: Timestamp) {
+        let of_another = match &self.open {
+            Some(storm) => storm.epoch < made.as_second(),
+            None => self.last_closed.is_none_or(|last| last < made.as_second()) && self.told.is_none_or(|at| at < made),
+        };
+        if of_another {
+            let ended = self.open.take().map(|storm| storm.epoch);
+            self.last_closed = self.last_closed.max(ended);
+            self.alerts = AlertRegisters::default();
         }
     }
 
@@ -228,6 +229,7 @@ impl Ledger for MemoryLedger {
         let record = records.keys.entry(*key).or_default();
         record.last_closed = record.last_closed.max(*epoch);
         record.last_met = Some(*at);
+        record.told = Some(at.now);
         let of_open = record.open.as_ref().is_some_and(|storm| Some(storm.epoch) == *epoch);
         record.alerts.hold(reports, *end, of_open);
         Ok(record.alerts.left() + record.alerts.firing_of(reports))
@@ -238,6 +240,7 @@ impl Ledger for MemoryLedger {
         records.sweep(at.now);
         let record = records.keys.entry(key).or_default();
         record.last_met = Some(at);
+        record.told = Some(at.now);
         record.alerts.note(reports);
         Ok(())
     }

@@ -58,12 +58,24 @@ struct NamespaceFacts {
     labels: Arc<Labels>,
     /// When it was made. One of the same name that is made later is another one.
     made: Option<Timestamp>,
+    /// When its deletion began: a Signal that was created since is in another one.
+    deleted: Option<Timestamp>,
+}
+
+impl NamespaceFacts {
+    fn of(namespace: &PartialObjectMeta<Namespace>) -> Self {
+        Self {
+            labels: Arc::new(namespace.labels().clone()),
+            made: namespace.creation_timestamp().map(|time| time.0),
+            deleted: namespace.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        }
+    }
 }
 
 impl View {
     /// What these policies say, in namespaces with these labels.
     pub(crate) fn new(book: &Book, namespaces: HashMap<String, Arc<Labels>>) -> Self {
-        let facts = |(name, labels)| (name, NamespaceFacts { labels, made: None });
+        let facts = |(name, labels)| (name, NamespaceFacts { labels, made: None, deleted: None });
         Self { set: Arc::new(book.compile()), namespaces: Arc::new(namespaces.into_iter().map(facts).collect()) }
     }
 
@@ -144,8 +156,11 @@ impl Policies {
     /// Signals may be here before its watch event is (case E12). One that is gone has no labels, and what was created in it until `created` needs none.
     pub async fn know_namespace(&self, namespace: &str, created: Timestamp) -> Result<(), ApiError> {
         let view = self.view();
-        let asked_for = view.set.asks_for_namespaces() || self.deleted().contains(namespace);
-        if !asked_for || view.namespaces.contains_key(namespace) {
+        let is_known = match view.namespaces.get(namespace) {
+            Some(facts) => facts.deleted.is_none_or(|deleted| created < deleted),
+            None => !view.set.asks_for_namespaces() && !self.deleted().contains(namespace),
+        };
+        if is_known {
             return Ok(());
         }
         if self.gone().get(namespace).is_some_and(|newest| created <= *newest) {
@@ -177,26 +192,29 @@ impl Policies {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is told late of one that went before says nothing of this one.
     fn put_namespace(&self, namespace: &PartialObjectMeta<Namespace>) {
-        let (name, made) = (namespace.name_any(), namespace.creation_timestamp().map(|time| time.0));
+        let (name, facts) = (namespace.name_any(), NamespaceFacts::of(namespace));
         self.deleted().remove(&name);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        let known = view.namespaces.get(&name);
-        if known.is_none_or(|known| *known.labels != *namespace.labels() || known.made != made) {
-            let facts = NamespaceFacts { labels: Arc::new(namespace.labels().clone()), made };
+        if view.namespaces.get(&name).is_none_or(|known| *known != facts && known.made <= facts.made) {
             Arc::make_mut(&mut view.namespaces).insert(name, facts);
         }
     }
 
-    fn remove_namespace(&self, name: &str) {
+    /// It is gone, unless it was made again after `made`.
+    fn remove_namespace(&self, name: &str, made: Option<Timestamp>) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if made.is_some() && view.namespaces.get(name).is_some_and(|known| known.made > made) {
+            return;
+        }
+        Arc::make_mut(&mut view.namespaces).remove(name);
+        drop(view);
         let mut deleted = self.deleted();
         if deleted.len() >= MAX_GONE {
             deleted.clear();
         }
         deleted.insert(name.to_owned());
-        drop(deleted);
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut view.namespaces).remove(name);
     }
 
     fn deleted(&self) -> MutexGuard<'_, HashSet<String>> {

@@ -55,8 +55,9 @@ async fn list(State(server): State<Server>, RawQuery(query): RawQuery) -> (Statu
             return (StatusCode::from_u16(code).unwrap(), Json(status));
         }
         let found = answers.namespaces.get(name);
-        let items: Vec<_> =
-            found.iter().map(|labels| json!({ "metadata": { "name": name, "labels": labels } })).collect();
+        let made = |labels: &Value| labels["made"].as_str().map(|made| second(made.parse().unwrap()).to_string());
+        let metadata = |labels: &Value| json!({ "name": name, "labels": labels, "creationTimestamp": made(labels) });
+        let items: Vec<_> = found.iter().map(|labels| json!({ "metadata": metadata(labels) })).collect();
         let list = json!({ "apiVersion": "v1", "kind": "PartialObjectMetadataList", "metadata": {}, "items": items });
         (StatusCode::OK, Json(list))
     })
@@ -116,4 +117,37 @@ async fn whether_the_labels_cannot_be_read_or_only_not_now_is_told_apart() {
         assert_eq!(error.disposition(), disposition, "{error}");
         assert!(error.to_string().starts_with("look for Namespace prod: "), "{error}");
     }
+}
+
+/// A namespace that was made at this second, and whose deletion began at that one.
+fn made(name: &str, made: i64, deleted: Option<i64>) -> PartialObjectMeta<Namespace> {
+    let deleted = deleted.map(|deleted| second(deleted).to_string());
+    let made = second(made).to_string();
+    let metadata = json!({ "name": name, "creationTimestamp": made, "deletionTimestamp": deleted });
+    serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+}
+
+// C15: what is told late of a namespace that went says nothing of the one that was made again, and its Signals can come before either.
+#[tokio::test]
+async fn a_namespace_that_is_made_again_is_known_by_its_signals_whatever_the_watch_has_told() {
+    let server = Server::default();
+    let policies = server.policies();
+    let known = || policies.view().made("prod").map(Timestamp::as_second);
+    policies.put_namespace(&made("prod", 10, None));
+    server.set(|answers| answers.namespaces.insert("prod".into(), json!({ "made": "30" })));
+    policies.know_namespace("prod", second(20)).await.unwrap();
+    policies.put_namespace(&made("prod", 10, Some(25)));
+    // Of the namespace that is going.
+    policies.know_namespace("prod", second(24)).await.unwrap();
+    assert_eq!((server.asked(), known()), (0, Some(10)));
+    policies.know_namespace("prod", second(31)).await.unwrap();
+    assert_eq!((server.asked(), known()), (1, Some(30)));
+    policies.put_namespace(&made("prod", 10, Some(25)));
+    policies.remove_namespace("prod", Some(second(10)));
+    policies.know_namespace("prod", second(31)).await.unwrap();
+    assert_eq!((server.asked(), known()), (1, Some(30)));
+    policies.remove_namespace("prod", Some(second(30)));
+    assert_eq!(known(), None);
+    policies.know_namespace("prod", second(40)).await.unwrap();
+    assert_eq!((server.asked(), known()), (2, Some(30)));
 }

@@ -99,12 +99,16 @@ pub async fn watch_namespaces(client: Client, watch: Watch, policies: Arc<Polici
             }
             Event::InitDone => {
                 let known: Vec<String> = policies.view().namespaces.keys().cloned().collect();
-                known.iter().filter(|name| !listing.contains(*name)).for_each(|name| policies.remove_namespace(name));
+                let gone = known.iter().filter(|name| !listing.contains(*name));
+                gone.for_each(|name| policies.remove_namespace(name, None));
                 watch.gate.open();
                 policies.listed.send_modify(|listed| listed.1 = true);
             }
             Event::Apply(namespace) => policies.put_namespace(&namespace),
-            Event::Delete(namespace) => policies.remove_namespace(&namespace.name_any()),
+            Event::Delete(namespace) => {
+                let made = namespace.creation_timestamp().map(|time| time.0);
+                policies.remove_namespace(&namespace.name_any(), made);
+            }
         }
     }
 }

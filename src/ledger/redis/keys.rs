@@ -13,7 +13,7 @@
 //! | `{pp}x<sid>` | string | digests of the resources counted, eight bytes each | while it is open |
 //! | `{pp}n<sid>` | list | resource texts not published yet | until acknowledged |
 //! | `{pp}q` | zset | dirty marks `<kid><sid>` by the millisecond of the first unpublished change | until acknowledged |
-//! | `{pp}l<kid>` | zset | `m` the last closed epoch | the dedup horizon after the close |
+//! | `{pp}l<kid>` | zset | `m` the last closed epoch, `t` the second in which it was last told of reports that no open storm takes in | the dedup horizon after either |
 //! | `{pp}f<sid>` | string | final facts of a closed storm | until its end is in the cluster; at most as `l` |
 //! | `{00}e` | string | the incarnation: `v` and the number of the form of all this (`format`), 16 random bytes in hexadecimal | for ever: a missing one means the ledger was wiped |
 

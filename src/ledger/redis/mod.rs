@@ -49,8 +49,6 @@ pub struct RedisLedger {
     connection: Connection,
     known: KnownStorms,
     begun: Mutex<Option<CurrentIncarnation>>,
-    /// Keys that were looked at since their namespace was made, and when that was.
-    outlived: Mutex<HashMap<StormKey, Timestamp>>,
     /// Asked when all Signals must be read again.
     resync: ResyncSender,
     metrics: Metrics,
@@ -72,7 +70,6 @@ impl RedisLedger {
             connection: Connection::new(settings, resync.clone(), metrics.clone()),
             known: KnownStorms::default(),
             begun: Mutex::default(),
-            outlived: Mutex::default(),
             resync,
             metrics,
         }

@@ -56,7 +56,9 @@ impl RedisLedger {
         for some in all.chunks(MAX_REPORTS) {
             let mut cmd = scripts::call(&scripts::HOLD, &keys);
             cmd.arg(reports(some)).arg(kind).arg(end);
-            cmd.arg(epoch.map(|epoch| epoch.to_string()).unwrap_or_default()).arg(closed_expires(at));
+            cmd.arg(epoch.map(|epoch| epoch.to_string()).unwrap_or_default())
+                .arg(closed_expires(at))
+                .arg(at.now.as_second());
             pipeline.add_command(cmd);
         }
         if pipeline.is_empty() {

@@ -8,7 +8,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Closing, DedupWindow, Holding, Ledger, Merge};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{Observation, Past, StormId};
+use stormfold::storm::{AlertReport, Observation, Past, Says, StormId};
 
 use super::{Key, Said, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -235,6 +235,13 @@ async fn a_namespace_that_is_made_again_is_another_one(ledger: &dyn Ledger) {
         assert_eq!(ledger.alerts(key.key).await.unwrap().len(), 0);
         assert!(matches!(ledger.snapshot(opened).await.unwrap().view, LedgerView::Closed { .. }));
     }
+    // What it was told since is of this one, however old the report.
+    let end = AlertReport { says: Says::Resolved, ..signal(140, 0).says().next().unwrap() };
+    ledger.note(key.key, &[end], now(151).into()).await.unwrap();
+    merge(152, 149).await;
+    assert_eq!(ledger.alerts(key.key).await.unwrap().get(end.uid).unwrap().at, end.at);
+    merge(155, 154).await;
+    assert_eq!(ledger.alerts(key.key).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -101,13 +101,21 @@ impl Engine {
             return self.merge(merging);
         }
         let mut groups: BTreeMap<StormKey, Vec<Observation>> = BTreeMap::new();
-        for observation in std::mem::take(&mut merging.pending) {
+        for mut observation in std::mem::take(&mut merging.pending) {
+            self.spare_older_storms(&mut observation);
             groups.entry(observation.key).or_default().push(observation);
         }
         let batches = Arc::new(groups.into_iter().collect::<Vec<Batch>>());
         self.ask_ledger(Task::Merge, LedgerCall::Merge { batches: batches.clone(), now: self.now });
         merging.phase = MergePhase::Merge(batches);
         self.ingest.merging = Some(merging);
+    }
+
+    /// An object that is older than its namespace, restored from a backup or made by hand, is of this namespace all the same, and so is what the ledger
+    /// has of its storm.
+    pub(super) fn spare_older_storms(&self, observation: &mut Observation) {
+        let oldest = self.store.any_of(observation.key).map(|object| object.epoch());
+        observation.namespace_made.take_if(|made| oldest.is_some_and(|epoch| epoch < made.as_second()));
     }
 
     /// A merge has its answer. A storm that cannot be opened does not hold up what is merged already: merged again, it would be

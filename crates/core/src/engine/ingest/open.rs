@@ -174,12 +174,19 @@ impl Engine {
         self.choose_epoch(opening, first)
     }
 
-    fn choose_epoch(&mut self, opening: OpeningKey, first: Arc<Opening>) -> OpeningOutcome {
+    fn choose_epoch(&mut self, mut opening: OpeningKey, first: Arc<Opening>) -> OpeningOutcome {
         let objects = self.store.of_key(opening.key);
         let there = objects.iter().map(|object| object.epoch()).collect();
         match choose(&objects, opening.last, self.policies.named(&first.policy), self.now) {
             Choice::HeldBack(why) => OpeningOutcome::HeldBack(why, self.let_go(opening)),
-            Choice::Adopt(epoch) => self.open_in_ledger(opening, first, epoch, there),
+            Choice::Adopt(epoch) => {
+                for observation in
+                    Arc::make_mut(&mut opening.batch).iter_mut().flat_map(|(_, observations)| observations)
+                {
+                    self.spare_older_storms(observation);
+                }
+                self.open_in_ledger(opening, first, epoch, there)
+            }
             Choice::Open(epoch) => {
                 // Not before its namespace was made, whatever our clock says: it would be that of another one.
                 let made = namespace_made(opening.observations()).map_or(epoch, Timestamp::as_second);
