@@ -43,16 +43,17 @@ pub async fn serve(listener: TcpListener, pages: Pages, stop: CancellationToken)
 }
 
 async fn readyz(State(pages): State<Pages>) -> Response {
-    let closed = pages.readiness.closed();
-    if closed.is_empty() {
-        return "ok\n".into_response();
-    }
-    let mut text = String::new();
-    for (gate, reason) in closed {
+    let (closed, notices) = (pages.readiness.closed(), pages.readiness.notices());
+    let (status, mut text) = if closed.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, String::new())
+    };
+    for (gate, reason) in closed.into_iter().chain(notices) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{gate}: {reason}");
     }
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    (status, text).into_response()
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {

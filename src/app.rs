@@ -283,6 +283,7 @@ impl<'a> App<'a> {
             requests: requests.gate.clone(),
             ledger: self.readiness.open_gate("ledger"),
             merge: self.readiness.open_gate("merge"),
+            room: self.readiness.notice("ledger memory"),
             receipts: self.readiness.open_gate("receipts"),
             publish: PartGate::new(self.readiness.open_gate("publish")),
         };
@@ -290,7 +291,9 @@ impl<'a> App<'a> {
     }
 
     fn ledger(&self, resync: ResyncSender, loops: &mut JoinSet<()>) -> Arc<dyn Ledger> {
-        let Some(redis) = self.settings.redis() else { return Arc::new(MemoryLedger::default()) };
+        let Some(redis) = self.settings.redis() else {
+            return Arc::new(MemoryLedger::new(self.settings.ledger_memory_limit, self.metrics.memory_ledger.clone()));
+        };
         let ledger = Arc::new(RedisLedger::new(redis, resync, self.metrics.clone()));
         // Looked at all the time; not ready while it must not be used.
         let (gate, clock) = (self.readiness.open_gate("ledger server"), self.clock.clone());

@@ -20,7 +20,7 @@ pub use labels::{
     ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason,
     RereadLabel, RereadLabels, SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,
 };
-pub use ledger::{LedgerMetrics, LedgerOperation, MergeOutcome};
+pub use ledger::{LedgerMetrics, LedgerOperation, MemoryLedgerMetrics, MergeOutcome};
 pub use server::{ServerMetrics, ServerReading};
 
 /// The metrics; cheap to clone, all clones are one.
@@ -50,6 +50,7 @@ pub struct Metrics {
     /// Epoch of the storm that is open for longest; 0: none is.
     oldest_open: Arc<AtomicI64>,
     pub ledger: LedgerMetrics,
+    pub memory_ledger: MemoryLedgerMetrics,
     pub gateway: GatewayMetrics,
 }
 
@@ -86,9 +87,10 @@ impl Default for Metrics {
         let failures = register!("failures", "Runs of a loop that failed and are tried again");
         let help = "From the first unpublished change of a storm to its publication";
         registry.register("publish_seconds", help, publish_seconds.clone());
-        let ledger = LedgerMetrics::register(&mut registry);
-        let gateway = GatewayMetrics::register(&mut registry);
         let metrics = Self {
+            ledger: LedgerMetrics::register(&mut registry),
+            memory_ledger: MemoryLedgerMetrics::register(&mut registry),
+            gateway: GatewayMetrics::register(&mut registry),
             registry: Arc::new(registry),
             signals,
             occurrences_received,
@@ -110,8 +112,6 @@ impl Default for Metrics {
             relists,
             rereads,
             oldest_open: Arc::default(),
-            ledger,
-            gateway,
         };
         metrics.begin();
         metrics

@@ -70,6 +70,10 @@ pub struct RunSettings {
     /// Where storm state is merged.
     #[arg(long, env = "STORMFOLD_LEDGER", default_value = "memory")]
     pub ledger: LedgerKind,
+    /// What the ledger in memory may take: bytes, or as Kubernetes writes it, 1Mi to 1024Gi. When it is full, Signals of the largest namespaces
+    /// wait. The container needs some 120Mi more.
+    #[arg(long, env = "STORMFOLD_LEDGER_MEMORY_LIMIT", default_value = "128Mi", value_parser = ledger_memory)]
+    pub ledger_memory_limit: usize,
     /// Where Redis is, when it keeps the ledger.
     #[command(flatten)]
     redis: RedisFlags,
@@ -179,6 +183,29 @@ impl RunSettings {
         let publish_interval = self.publish_interval;
         Policy { quiet_period, stale_after, settle_delay, max_age, publish_interval, ..Policy::default() }
     }
+}
+
+/// A size in bytes as Kubernetes writes it (128Mi, 1G), or with a B behind a binary unit.
+fn size(text: &str) -> Result<usize, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: usize = match &text[number.len()..] {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" | "KiB" => 1 << 10,
+        "Mi" | "MiB" => 1 << 20,
+        "Gi" | "GiB" => 1 << 30,
+        _ => return Err("not a size: write it as 134217728, 128Mi or 1Gi".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "not a size: write it as 134217728, 128Mi or 1Gi".to_owned())?;
+    Ok(number.saturating_mul(unit))
+}
+
+fn ledger_memory(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    let fits = (1 << 20..=1 << 40).contains(&bytes);
+    if fits { Ok(bytes) } else { Err("out of range: 1Mi to 1024Gi".to_owned()) }
 }
 
 fn duration(text: &str) -> Result<SignedDuration, String> {

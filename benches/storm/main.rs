@@ -19,6 +19,7 @@ mod redis_server;
 #[path = "../support/report.rs"]
 mod report;
 mod rounds;
+mod tenant;
 mod witness;
 mod world;
 
@@ -69,6 +70,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if wants("memory") {
         memory::measure(&world, &mut report).await.context("resident memory")?;
+    }
+    if wants("tenant") {
+        tenant::measure(&world, &mut report).await.context("the largest tenant")?;
     }
     // Takes minutes: only when it is asked for.
     if wanted.iter().any(|wanted| "idle".contains(wanted.as_str())) {

@@ -10,8 +10,8 @@ use stormfold_core::engine::receipts::{MAX_MESSAGE, Receipt, Verdict};
 
 use crate::api::{
     ACCEPTED, FIELD_MANAGER, GROUPED, OccurrenceSummary, OtherStorm, REASON_COOLING_DOWN, REASON_LABELS_MISSING,
-    REASON_MERGED, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, Signal, SignalStatus,
-    condition,
+    REASON_LEDGER_FULL, REASON_MERGED, REASON_PARTLY_REJECTED, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, Signal,
+    SignalStatus, condition,
 };
 use crate::runtime::error::{ApiError, call};
 use crate::storm::holding::HeldBack;
@@ -53,6 +53,7 @@ pub fn status(receipt: &Receipt, now: Timestamp) -> SignalStatus {
         Verdict::Rejected(rejection) => ("False", rejection.reason),
         Verdict::HeldBack(HeldBack::Suspended(_)) => ("Unknown", REASON_POLICY_SUSPENDED),
         Verdict::HeldBack(HeldBack::CoolingDown(..)) => ("Unknown", REASON_COOLING_DOWN),
+        Verdict::NoRoom(_) => ("Unknown", REASON_LEDGER_FULL),
         Verdict::RequestRefused(_) => ("Unknown", REASON_REQUEST_REFUSED),
     };
     let waits = receipt.verdict.is_pending();

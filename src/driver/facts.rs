@@ -37,6 +37,8 @@ pub struct Gates {
     pub ledger: Gate,
     /// Closed while Signals cannot be merged.
     pub merge: Gate,
+    /// Closed while some namespaces wait for room in the ledger; others do not.
+    pub room: Gate,
     /// Closed while receipts cannot be written.
     pub receipts: Gate,
     /// Told which storms cannot be published, and which can again.
@@ -63,6 +65,7 @@ impl Reporter {
             GateId::Requests => &self.gates.requests,
             GateId::Ledger => &self.gates.ledger,
             GateId::Merge => &self.gates.merge,
+            GateId::Room => &self.gates.room,
             GateId::Receipts => &self.gates.receipts,
             GateId::Publish(id) => {
                 return match reason {
@@ -84,6 +87,7 @@ impl Reporter {
             Fact::Matched(policy) => self.policies.matched(&policy, now),
             Fact::Rejected(signal, rejection) => self.rejected(&signal, &rejection),
             Fact::RefusedStorms(storms) => drop(self.metrics.refused_storms.set(count(storms))),
+            Fact::Crowded(namespaces) => drop(self.metrics.memory_ledger.waiting.set(count(namespaces))),
             Fact::HeldBack(signals) => drop(self.metrics.held_back_signals.set(count(signals))),
             Fact::Owed(receipts) => drop(self.metrics.owed_receipts.set(count(receipts))),
             Fact::Totals(totals) => self.totals(totals),
@@ -143,6 +147,7 @@ impl Reporter {
             | Fact::Matched(_)
             | Fact::Rejected(..)
             | Fact::RefusedStorms(_)
+            | Fact::Crowded(_)
             | Fact::HeldBack(_)
             | Fact::Owed(_)
             | Fact::Totals(_)

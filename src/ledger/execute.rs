@@ -10,11 +10,15 @@ pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerRepl
         LedgerCall::Merge { batches, now } => ledger.merge(&batches, now).await.map(LedgerReply::Merged),
         LedgerCall::Open { id, pattern, now } => ledger.open(id, &pattern, now).await.map(LedgerReply::Opened),
         LedgerCall::Hold(holdings) => {
-            let mut left = Vec::with_capacity(holdings.len());
+            let (mut left, mut refused) = (Vec::with_capacity(holdings.len()), Vec::new());
             for holding in holdings {
-                left.push((holding.key, ledger.hold(&holding).await?));
+                match ledger.hold(&holding).await {
+                    Ok(alerts) => left.push((holding.key, alerts)),
+                    Err(LedgerError::NoRoom(why)) => refused.push((holding.key, why)),
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(LedgerReply::Held(left))
+            Ok(if refused.is_empty() { LedgerReply::Held(left) } else { LedgerReply::HeldInPart { left, refused } })
         }
         LedgerCall::Note { key, reports, at } => ledger.note(key, &reports, at).await.map(done),
         LedgerCall::TakeOver(id, now) => ledger.take_over(id, now).await.map(LedgerReply::TakenOver),

@@ -197,6 +197,8 @@ closed! {
         ReceiptsDropped,
         OpeningsOverflow,
         TakenOver,
+        ListOverflow,
+        LedgerFull,
     }
 }
 
@@ -208,6 +210,8 @@ impl From<RereadReason> for RereadLabel {
             RereadReason::ReceiptsDropped => Self::ReceiptsDropped,
             RereadReason::OpeningsOverflow => Self::OpeningsOverflow,
             RereadReason::TakenOver => Self::TakenOver,
+            RereadReason::ListOverflow => Self::ListOverflow,
+            RereadReason::LedgerFull => Self::LedgerFull,
         }
     }
 }

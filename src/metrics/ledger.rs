@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -62,6 +63,26 @@ pub struct OperationLabels {
 #[allow(missing_docs)]
 pub struct MergeLabels {
     pub outcome: MergeOutcome,
+}
+
+/// The metrics of the ledger in memory; cheap to clone.
+#[derive(Clone, Default)]
+#[allow(missing_docs, reason = "the help text of each is at its registration")]
+pub struct MemoryLedgerMetrics {
+    pub used: Gauge,
+    pub limit: Gauge,
+    pub waiting: Gauge,
+}
+
+impl MemoryLedgerMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("ledger_memory_used_bytes", "What the ledger in memory takes", metrics.used.clone());
+        registry.register("ledger_memory_limit_bytes", "Where Signals wait for room in it", metrics.limit.clone());
+        let help = "Namespaces whose Signals wait for room in it";
+        registry.register("ledger_memory_waiting_namespaces", help, metrics.waiting.clone());
+        metrics
+    }
 }
 
 /// The metrics of a ledger on a server; cheap to clone.

@@ -19,7 +19,7 @@ pub struct GatewayFlags {
     /// At most so many occurrences in one Signal.
     #[arg(long = "gateway-batch", env = "STORMFOLD_GATEWAY_BATCH", default_value = "500", value_parser = batch)]
     batch: usize,
-    /// Refuse larger webhooks: bytes, or with KiB or MiB behind the number.
+    /// Refuse larger webhooks: bytes, or with a unit as in 512KiB or 4Mi.
     #[arg(long = "gateway-max-body", env = "STORMFOLD_GATEWAY_MAX_BODY", default_value = "4MiB", value_parser = bytes)]
     max_body: usize,
     /// Answer within this time, whatever the API server does.
@@ -98,13 +98,7 @@ fn batch(text: &str) -> Result<usize, String> {
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text {
-        _ if text.ends_with("KiB") => (&text[..text.len() - 3], 1024),
-        _ if text.ends_with("MiB") => (&text[..text.len() - 3], 1024 * 1024),
-        _ => (text, 1),
-    };
-    let number: usize = number.parse().map_err(|_| "not a size: write it as 4194304, 512KiB or 4MiB".to_owned())?;
-    let bytes = number.saturating_mul(unit);
+    let bytes = super::size(text)?;
     // One alert with long annotations must fit; and four of the largest are in memory at once.
     let fits = (1024..=64 * 1024 * 1024).contains(&bytes);
     if fits { Ok(bytes) } else { Err("out of range: 1KiB to 64MiB".to_owned()) }

@@ -1,9 +1,10 @@
 //! The watch on Signals, chunk by chunk: nothing is read before the engine asks for it.
 
 use std::sync::Arc;
+use std::task::Poll;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::Client;
 use stormfold_core::engine::input::Arrival;
@@ -21,9 +22,10 @@ use crate::runtime::part_gate::PartGate;
 use crate::runtime::watch::Watch;
 use crate::storm::{DigestKey, Reach};
 
-/// Signals taken at once: what has arrived while the previous chunk was merged. This bounds the memory of a chunk, which holds
-/// some 100 bytes per occurrence.
+/// Events taken at once: what has arrived while the previous chunk was merged.
 const CHUNK: usize = 256;
+/// No more are taken once a chunk has so many occurrences, of some 100 bytes each: this bounds its memory.
+const CHUNK_OCCURRENCES: usize = 20_000;
 
 /// Reads Signals.
 pub struct SignalReader {
@@ -84,9 +86,30 @@ impl SignalReader {
                 arrive(event, &policies.view(), &reach, &key)
             }
         });
-        // What means nothing is dropped after the chunk is cut: a chunk is what has arrived.
-        arrivals.ready_chunks(CHUNK).map(|chunk| chunk.into_iter().flatten().collect()).boxed()
+        chunks(arrivals.boxed()).boxed()
     }
+}
+
+/// What has arrived, in chunks. What means nothing counts as an event: a chunk without arrivals is one, too.
+fn chunks(mut arrivals: BoxStream<'static, Option<Arrival>>) -> impl Stream<Item = Vec<Arrival>> + Send {
+    stream::poll_fn(move |context| {
+        let (mut chunk, mut events, mut occurrences) = (Vec::new(), 0, 0);
+        while events < CHUNK && occurrences < CHUNK_OCCURRENCES {
+            match arrivals.poll_next_unpin(context) {
+                Poll::Ready(Some(arrival)) => {
+                    events += 1;
+                    if let Some(Arrival::Observed(_, observation)) = &arrival {
+                        occurrences += observation.reports.len();
+                    }
+                    chunk.extend(arrival);
+                }
+                Poll::Ready(None) if events == 0 => return Poll::Ready(None),
+                Poll::Pending if events == 0 => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Some(chunk))
+    })
 }
 
 /// Waits until the labels of a namespace are known, or it is known that they cannot be: then its Signals come under the policies that ask for

@@ -42,6 +42,7 @@ mod leading;
 mod leading_load;
 mod life;
 mod manifests;
+mod memory_full;
 mod metrics;
 mod namespaces;
 mod operator;

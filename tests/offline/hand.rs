@@ -58,6 +58,7 @@ pub fn reporter(client: Client, metrics: &Metrics, policies: &Arc<Policies>, rea
         requests: readiness.open_gate("requests"),
         ledger: readiness.open_gate("ledger"),
         merge: readiness.open_gate("merge"),
+        room: readiness.notice("ledger memory"),
         receipts: readiness.open_gate("receipts"),
         publish: PartGate::new(readiness.open_gate("publish")),
     };

@@ -199,6 +199,7 @@ async fn the_documented_rights_suffice_for_the_whole_life_of_storms() {
     assert!(matches!(merge(&[(1, true)], 7).await, Merge::NotOpen { .. }));
     let holding = Holding {
         key: key(),
+        namespace: "prod".into(),
         epoch: Some(id.epoch),
         reports: vec![over(5)],
         end: StormEnd::Closed(now().as_microsecond()),

@@ -21,8 +21,11 @@ pub const REASON_COOLING_DOWN: &str = "CoolingDown";
 pub const REASON_POLICY_SUSPENDED: &str = "PolicySuspended";
 /// It is merged and waits: the API server refuses the RemediationRequest of its storm, by a quota or an admission policy.
 pub const REASON_REQUEST_REFUSED: &str = "RequestRefused";
+/// It waits: the memory ledger has no room for more of its namespace.
+pub const REASON_LEDGER_FULL: &str = "LedgerFull";
 /// The reasons of a Signal that waits: each of them is replaced by a receipt.
-pub const HELD_BACK_REASONS: [&str; 3] = [REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED];
+pub const HELD_BACK_REASONS: [&str; 4] =
+    [REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, REASON_LEDGER_FULL];
 /// On a Signal, False: it lacks labels by which its policy groups. Absent where it has all of them.
 pub const GROUPED: &str = "Grouped";
 /// The message names them.

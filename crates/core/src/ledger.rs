@@ -1,5 +1,8 @@
 //! What a ledger is asked and what it answers, as values: the engine makes the calls, an executor carries them out.
 
+use std::borrow::Borrow;
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::disposition::Disposition;
@@ -44,6 +47,9 @@ pub enum LedgerError {
     /// It has no room for more. Calls that free room still work.
     #[error("the ledger is full: {0}")]
     Full(String),
+    /// It has no room for more of this namespace, and all others go on.
+    #[error("{0}")]
+    NoRoom(String),
     /// It answers, but its setup makes it unusable; the text says what to change.
     #[error("the ledger cannot be used: {0}")]
     Refused(String),
@@ -56,7 +62,7 @@ impl LedgerError {
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable(_) | Self::Full(_) => Disposition::Unavailable,
+            Self::Unavailable(_) | Self::Full(_) | Self::NoRoom(_) => Disposition::Unavailable,
             Self::Refused(_) => Disposition::Terminal,
             Self::Lost(_) => Disposition::Transient,
         }
@@ -139,15 +145,26 @@ pub enum Merge {
         /// What the ledger says.
         why: String,
     },
+    /// The namespace of the key has what room it may have, and some of the observations wait until there is more. Nobody else does. What
+    /// they report of alerts that are known has joined the open storm: they are merged again.
+    NoRoom {
+        /// For each observation, in order, whether it waits.
+        waits: Vec<bool>,
+        /// What became of the others.
+        others: Box<Merge>,
+        /// What the ledger says: the same text as long as nothing but numbers change.
+        why: String,
+    },
 }
 
 impl Merge {
     /// Of observations of a key with these alerts and without an open storm.
-    pub fn not_open(observations: &[Observation], alerts: &AlertRegisters, last: Option<Epoch>) -> Self {
+    pub fn not_open(observations: &[impl Borrow<Observation>], alerts: &AlertRegisters, last: Option<Epoch>) -> Self {
         let past = |(place, report)| Some((place, alerts.past(&report)?));
-        let held = observations.iter().map(|o| (0..).zip(o.says()).filter_map(past).collect()).collect();
+        let all = || observations.iter().map(Borrow::borrow);
+        let held = all().map(|o: &Observation| (0..).zip(o.says()).filter_map(past).collect()).collect();
         let opens = |o: &Observation| o.says().any(|report| alerts.opens(&report));
-        Self::NotOpen { opens: observations.iter().map(opens).collect(), held: any_held(held), last }
+        Self::NotOpen { opens: all().map(opens).collect(), held: any_held(held), last }
     }
 }
 
@@ -188,6 +205,8 @@ pub struct TakenOver {
 pub struct Holding {
     /// The key.
     pub key: StormKey,
+    /// The namespace of its Signals.
+    pub namespace: Arc<str>,
     /// Epoch of that storm, where it is known.
     pub epoch: Option<Epoch>,
     /// The reports.
@@ -203,7 +222,7 @@ pub struct Holding {
 #[allow(missing_docs, reason = "the methods of the trait `Ledger`")]
 pub enum LedgerCall {
     Begin,
-    Merge { batches: std::sync::Arc<Vec<Batch>>, now: Timestamp },
+    Merge { batches: Arc<Vec<Batch>>, now: Timestamp },
     Open { id: StormId, pattern: String, now: Timestamp },
     Hold(Vec<Holding>),
     Note { key: StormKey, reports: Vec<AlertReport>, at: DedupWindow },
@@ -228,6 +247,11 @@ pub enum LedgerReply {
     Opened(Option<Epoch>),
     TakenOver(TakenOver),
     Held(Vec<(StormKey, usize)>),
+    /// The same, and of these keys something was not remembered for want of room, as the ledger says: nothing more of them is merged until it is.
+    HeldInPart {
+        left: Vec<(StormKey, usize)>,
+        refused: Vec<(StormKey, String)>,
+    },
     Dirty(Vec<StormId>),
     Snapshot(Snapshot),
     Closing(Closing),

@@ -77,7 +77,7 @@ mod tests {
         let mut kept = vec![0; HEAD];
         kept.extend([0, 0, 0, 0, 0, 0, 1, 2, 6, 0, 0, 0, 0, 0, 3, 4]);
         let handled = AlertRegister { at: 0x0304, standing: AlertStanding::Handled };
-        assert_eq!(read_alerts(&kept).unwrap().get(0x0102), Some(&handled));
+        assert_eq!(read_alerts(&kept).unwrap().get(0x0102), Some(handled));
         assert!(read_alerts(&[]).unwrap().is_empty());
         kept[HEAD + 8] = 9;
         assert!(read_alerts(&kept).is_err());

@@ -256,7 +256,7 @@ impl Connection {
         match error {
             LedgerError::Unavailable(words) => LedgerError::Unavailable(about(words)),
             LedgerError::Refused(words) => LedgerError::Refused(about(words)),
-            other @ (LedgerError::Full(_) | LedgerError::Lost(_)) => other,
+            other @ (LedgerError::Full(_) | LedgerError::NoRoom(_) | LedgerError::Lost(_)) => other,
         }
     }
 

@@ -61,7 +61,7 @@ impl RedisLedger {
             self.metrics.ledger.merged(match merge {
                 Merge::Joined { .. } => MergeOutcome::Joined,
                 Merge::NotOpen { .. } => MergeOutcome::NotOpen,
-                Merge::Full { .. } => MergeOutcome::Full,
+                Merge::Full { .. } | Merge::NoRoom { .. } => MergeOutcome::Full,
             });
             merges.push(merge);
         }

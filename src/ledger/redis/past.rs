@@ -23,7 +23,7 @@ pub(super) fn end_arguments(end: StormEnd) -> (&'static str, i64) {
 
 impl RedisLedger {
     pub(super) async fn hold_reports(&self, holding: &Holding) -> Result<usize, LedgerError> {
-        let Holding { key, epoch, reports, end, at } = holding;
+        let Holding { key, epoch, reports, end, at, .. } = holding;
         let left = self.remember(*key, reports, end_arguments(*end), *epoch, *at).await?;
         self.known.change(*key, *epoch, |alerts, open| {
             alerts.hold(reports, *end, Some(open) == *epoch);

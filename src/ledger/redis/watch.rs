@@ -51,7 +51,12 @@ impl RedisLedger {
             Ok(marks) => marks,
             // Whoever found it has asked for the Signals; the server itself is well.
             Err(LedgerError::Lost(_)) => None,
-            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Full(_) | LedgerError::Refused(_))) => {
+            Err(
+                error @ (LedgerError::Unavailable(_)
+                | LedgerError::Full(_)
+                | LedgerError::NoRoom(_)
+                | LedgerError::Refused(_)),
+            ) => {
                 return Err(error);
             }
         };

@@ -38,7 +38,10 @@ async fn a_storm(ledger: &dyn Ledger, key: &Key) -> StormId {
     let id = StormId { key: key.key, epoch: 9 };
     let reports = key.signal(&Said::at(0, &[(1_000, true)])).says().collect();
     let end = StormEnd::Closed(now(0).as_microsecond());
-    ledger.hold(&Holding { key: key.key, epoch: Some(7), reports, end, at: now(0).into() }).await.unwrap();
+    ledger
+        .hold(&Holding { key: key.key, namespace: "prod".into(), epoch: Some(7), reports, end, at: now(0).into() })
+        .await
+        .unwrap();
     ledger.open(id, &key.pattern, now(0)).await.unwrap();
     merge(ledger, key, 20).await;
     id

@@ -44,7 +44,14 @@ async fn what_a_person_handled_is_remembered(ledger: &dyn Ledger) {
         let said = |at: i64| Said { resolvable: true, ..Said::at(at, &[(1, true)]) };
         let reports = |at: i64| key.signal(&said(at)).says().collect::<Vec<_>>();
         let end = StormEnd::Handled(now(0).as_microsecond());
-        let holding = Holding { key: key.key, epoch: Some(7), reports: reports(0), end, at: horizon_of(0) };
+        let holding = Holding {
+            key: key.key,
+            namespace: "prod".into(),
+            epoch: Some(7),
+            reports: reports(0),
+            end,
+            at: horizon_of(0),
+        };
         assert_eq!(ledger.hold(&holding).await.unwrap(), 0);
         let opens = async |at: i64| {
             let dedup_horizon = SignedDuration::from_hours(horizon);
@@ -78,7 +85,10 @@ async fn what_a_person_handled_is_new_again_after_the_dedup_horizon() {
     ledger.note(key.key, &[], now(0).into()).await.unwrap();
     let end = StormEnd::Handled(now(0).as_microsecond());
     let reports = signal(0).says().collect();
-    ledger.hold(&Holding { key: key.key, epoch: None, reports, end, at: now(0).into() }).await.unwrap();
+    ledger
+        .hold(&Holding { key: key.key, namespace: "prod".into(), epoch: None, reports, end, at: now(0).into() })
+        .await
+        .unwrap();
     let after = 6 * 3600 + 1;
     let merged = ledger.merge(&[(key.key, vec![signal(after)])], now(after)).await.unwrap();
     assert_eq!(merged, [Merge::NotOpen { opens: vec![true], held: vec![], last: None }]);
@@ -92,7 +102,10 @@ async fn what_is_held_is_told_apart(ledger: &dyn Ledger) {
     let signal = |uids: [i64; 2]| key.signal(&Said::at(0, &uids.map(|uid| (uid, true))));
     let end = StormEnd::Closed(now(0).as_microsecond());
     let reports = signal([1, 2]).says().collect();
-    ledger.hold(&Holding { key: key.key, epoch: Some(7), reports, end, at: now(0).into() }).await.unwrap();
+    ledger
+        .hold(&Holding { key: key.key, namespace: "prod".into(), epoch: Some(7), reports, end, at: now(0).into() })
+        .await
+        .unwrap();
     ledger.open(id, &key.pattern, now(0)).await.unwrap();
     let batch = [(key.key, vec![signal([1, 2]), signal([2, 3])])];
     let over = |place| (place, Past::Over);

@@ -43,7 +43,7 @@ async fn a_chunk_that_a_server_has_no_room_for_is_merged_storm_by_storm_as_publi
                     assert!(why.contains("maxmemory"), "{why}");
                     full.push(*key);
                 }
-                other @ Merge::NotOpen { .. } => panic!("{other:?}"),
+                other @ (Merge::NotOpen { .. } | Merge::NoRoom { .. }) => panic!("{other:?}"),
             }
         }
         assert!(rounds > 0 || !joined.is_empty() && !full.is_empty(), "some fit and some do not: {merges:?}");

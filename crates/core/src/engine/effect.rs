@@ -62,6 +62,8 @@ pub enum Timer {
     Patience,
     /// A receipt is tried again.
     Receipt(ReceiptKey),
+    /// It is tried whether the ledger has room again.
+    Room,
     /// A page of the Signals of one namespace is asked for again.
     Reread(u8),
 }
@@ -91,6 +93,8 @@ pub enum GateId {
     Ledger,
     /// Signals can be merged.
     Merge,
+    /// The ledger has room for every namespace. Closed, it concerns those only for which it has none: readiness stays (invariant 21).
+    Room,
     /// Receipts can be written.
     Receipts,
     /// This storm can be published.
@@ -165,6 +169,8 @@ pub enum Fact {
     RefusedStorms(usize),
     /// So many Signals are held back.
     HeldBack(usize),
+    /// So many namespaces wait for room in the ledger.
+    Crowded(usize),
     /// So many receipts are owed.
     Owed(usize),
     /// What the store holds, in numbers.

@@ -100,6 +100,7 @@ pub struct Engine {
 struct Reported {
     owed: usize,
     held_back: usize,
+    crowded: usize,
     refused: usize,
     totals: store::Totals,
 }
@@ -230,6 +231,7 @@ impl Engine {
             Timer::Merge => self.merge_again(),
             Timer::Open => self.open_again(),
             Timer::HeldBack => self.held_back_are_due(),
+            Timer::Room => self.room_is_due(),
             Timer::Burst => self.burst_ended(),
             Timer::Patience => self.patience_ended(),
             Timer::Receipt(key) => self.receipt_is_due(key),
@@ -311,6 +313,10 @@ impl Engine {
         }
         if std::mem::replace(&mut self.reported.held_back, held_back) != held_back {
             self.fact(Fact::HeldBack(held_back));
+        }
+        let crowded = self.ingest.crowded();
+        if std::mem::replace(&mut self.reported.crowded, crowded) != crowded {
+            self.fact(Fact::Crowded(crowded));
         }
         let refused = self.refused.len();
         if std::mem::replace(&mut self.reported.refused, refused) != refused {

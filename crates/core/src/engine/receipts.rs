@@ -58,13 +58,15 @@ pub enum Verdict {
     HeldBack(HeldBack),
     /// It is merged, and the API server refuses the RemediationRequest of its storm; in these words.
     RequestRefused(String),
+    /// It waits for room in the ledger; in these words.
+    NoRoom(String),
 }
 
 impl Verdict {
     /// Whether this is no receipt: the Signal waits. It is written only onto the version of the Signal that was read, so that it never
     /// comes after a receipt.
     pub fn is_pending(&self) -> bool {
-        matches!(self, Self::HeldBack(_) | Self::RequestRefused(_))
+        matches!(self, Self::HeldBack(_) | Self::RequestRefused(_) | Self::NoRoom(_))
     }
 }
 
@@ -137,6 +139,7 @@ impl Receipt {
                 let message = format!("the RemediationRequest of its storm is refused, and tried again: {why}");
                 cut(&message, MAX_MESSAGE).to_owned()
             }
+            Verdict::NoRoom(why) => cut(&format!("it waits: {why}"), MAX_MESSAGE).to_owned(),
             Verdict::HeldBack(why @ HeldBack::Suspended(_)) => format!("{}, and this Signal waits", why.words()),
             Verdict::HeldBack(why @ HeldBack::CoolingDown(..)) => why.words(),
         }

@@ -41,6 +41,10 @@ pub enum RereadReason {
     OpeningsOverflow,
     /// A storm has taken over what others left: its Signals say what that is about.
     TakenOver,
+    /// More of its Signals waited for the end of a list than are kept in memory.
+    ListOverflow,
+    /// The ledger had no room for more of it, and has again.
+    LedgerFull,
 }
 
 impl From<Doubt> for ResyncReason {

@@ -3,15 +3,18 @@
 //! A register for each alert, joined by the time of the report: any order, any repeats, any replay give one state. The storm is a view of it:
 //! its alerts are those that joined it. Other entries are what storms before it left, and what ended before it was seen to begin.
 
+mod packed;
 mod register;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::hash::{Hash, Hasher};
 
 use jiff::Timestamp;
 
 use super::decide::CloseReason;
 use super::digest::Digest;
+use packed::PackedRegister;
 
 pub use register::{AlertRegister, AlertStanding};
 
@@ -83,15 +86,39 @@ impl StormEnd {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AlertRegisters {
     // In order: one state is one value, and a map that grows does not take twice its room for a moment.
-    registers: BTreeMap<Digest, AlertRegister>,
+    registers: BTreeMap<Digest, PackedRegister>,
     in_storm: usize,
     firing: usize,
     left: usize,
+    /// The nodes of the map are full, until one more alert comes.
+    dense: Dense,
 }
+
+/// Whether the nodes of a map are full. Tells nothing of what is in it: maps of one content are one value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dense(bool);
+
+impl PartialEq for Dense {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Dense {}
+
+impl Hash for Dense {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+/// What an alert takes in a map that grew: 16 bytes in nodes of 11, which are filled by two thirds, with what the allocator adds.
+pub const ALERT_BYTES: usize = 29;
+/// The same in a map whose nodes are full.
+const DENSE_ALERT_BYTES: usize = 20;
 
 impl FromIterator<(Digest, AlertRegister)> for AlertRegisters {
     fn from_iter<I: IntoIterator<Item = (Digest, AlertRegister)>>(registers: I) -> Self {
-        let mut alerts = Self { registers: registers.into_iter().collect(), ..Self::default() };
+        let registers = registers.into_iter().map(|(uid, alert)| (uid, alert.into()));
+        let mut alerts = Self { registers: registers.collect(), ..Self::default() };
         alerts.rewrite(Some);
         alerts
     }
@@ -99,13 +126,13 @@ impl FromIterator<(Digest, AlertRegister)> for AlertRegisters {
 
 impl AlertRegisters {
     /// What is known of an alert.
-    pub fn get(&self, uid: Digest) -> Option<&AlertRegister> {
-        self.registers.get(&uid)
+    pub fn get(&self, uid: Digest) -> Option<AlertRegister> {
+        self.registers.get(&uid).map(|alert| (*alert).into())
     }
 
     /// Each alert and what is known of it.
     pub fn iter(&self) -> impl Iterator<Item = (Digest, AlertRegister)> {
-        self.registers.iter().map(|(uid, alert)| (*uid, *alert))
+        self.registers.iter().map(|(uid, alert)| (*uid, (*alert).into()))
     }
 
     /// How many alerts the open storm has.
@@ -137,6 +164,11 @@ impl AlertRegisters {
         reports.iter().filter(is_latest).count()
     }
 
+    /// What they take in memory, in bytes: see [`ALERT_BYTES`].
+    pub fn bytes(&self) -> usize {
+        self.registers.len() * if self.dense.0 { DENSE_ALERT_BYTES } else { ALERT_BYTES }
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty()
@@ -149,7 +181,7 @@ impl AlertRegisters {
 
     /// What the alert of this report is, if a storm would take nothing from it: see [`AlertRegister::past`].
     pub fn past(&self, report: &AlertReport) -> Option<Past> {
-        AlertRegister::past(self.get(report.uid), report)
+        AlertRegister::past(self.get(report.uid).as_ref(), report)
     }
 
     /// Whether nothing newer than this report tells that its alert fires on, whether in a storm, left by one, or handled.
@@ -182,9 +214,11 @@ impl AlertRegisters {
         }
     }
 
-    /// The open storm ends.
+    /// The open storm ends. What is left of it is remembered for hours, in as little room as it takes.
     pub fn end(&mut self, end: StormEnd) {
         self.rewrite(|alert| Some(alert.after(end)));
+        self.registers = std::mem::take(&mut self.registers).into_iter().collect();
+        self.dense = Dense(true);
     }
 
     /// The open storm is dropped: what it took in is taken in again.
@@ -211,7 +245,7 @@ impl AlertRegisters {
     pub fn forget(&mut self, uids: impl IntoIterator<Item = Digest>) {
         for uid in uids {
             if let Some(alert) = self.registers.remove(&uid) {
-                self.uncount(alert.standing);
+                self.uncount(AlertRegister::from(alert).standing);
             }
         }
     }
@@ -224,13 +258,16 @@ impl AlertRegisters {
     fn update(&mut self, uid: Digest, next: impl FnOnce(Option<AlertRegister>) -> Option<AlertRegister>) -> Joined {
         let entry = self.registers.entry(uid);
         let before = match &entry {
-            Entry::Occupied(entry) => Some(*entry.get()),
+            Entry::Occupied(entry) => Some((*entry.get()).into()),
             Entry::Vacant(_) => None,
         };
         let Some(alert) = next(before).filter(|alert| before != Some(*alert)) else { return Joined::Nothing };
         match entry {
-            Entry::Occupied(mut entry) => drop(entry.insert(alert)),
-            Entry::Vacant(entry) => drop(entry.insert(alert)),
+            Entry::Occupied(mut entry) => drop(entry.insert(alert.into())),
+            Entry::Vacant(entry) => {
+                entry.insert(alert.into());
+                self.dense = Dense(false);
+            }
         }
         if let Some(before) = before {
             self.uncount(before.standing);
@@ -240,17 +277,18 @@ impl AlertRegisters {
     }
 
     fn rewrite(&mut self, mut next: impl FnMut(AlertRegister) -> Option<AlertRegister>) {
-        (self.in_storm, self.firing, self.left) = (0, 0, 0);
+        let before = self.registers.len();
         let (mut in_storm, mut firing, mut left) = (0, 0, 0);
         self.registers.retain(|_, alert| {
-            let Some(after) = next(*alert) else { return false };
-            *alert = after;
+            let Some(after) = next((*alert).into()) else { return false };
+            *alert = after.into();
             in_storm += usize::from(after.standing.is_in_storm());
             firing += usize::from(after.standing.fires_in_storm());
             left += usize::from(after.standing == AlertStanding::Left);
             true
         });
         (self.in_storm, self.firing, self.left) = (in_storm, firing, left);
+        self.dense.0 &= self.registers.len() == before;
     }
 
     fn count(&mut self, standing: AlertStanding) {

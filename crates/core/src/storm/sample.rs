@@ -18,8 +18,13 @@ pub struct Sample {
     cap: usize,
     groups: BTreeMap<(String, String), BTreeSet<String>>,
     len: usize,
+    /// Characters of all texts.
+    characters: usize,
     bar: Option<Bar>,
 }
+
+/// What a text takes in memory beside its characters.
+const TEXT_BYTES: usize = 56;
 
 /// What a full sample refuses without a look at its groups: in a large storm, nearly every text. It follows from the groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +44,7 @@ impl Bar {
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { cap: MAX_AFFECTED, groups: BTreeMap::new(), len: 0, bar: None }
+        Self { cap: MAX_AFFECTED, groups: BTreeMap::new(), len: 0, characters: 0, bar: None }
     }
 }
 
@@ -65,6 +70,7 @@ impl Sample {
         };
         if self.groups.entry(group).or_default().insert(text.to_owned()) {
             self.len += 1;
+            self.characters += text.len();
         }
         if self.len > self.cap {
             self.drop_last();
@@ -76,8 +82,9 @@ impl Sample {
     fn drop_last(&mut self) {
         let largest = self.largest();
         let Some(group) = self.groups.values_mut().rev().find(|group| group.len() == largest) else { return };
-        if group.pop_last().is_some() {
+        if let Some(text) = group.pop_last() {
             self.len -= 1;
+            self.characters -= text.len();
         }
         self.groups.retain(|_, texts| !texts.is_empty());
     }
@@ -91,6 +98,11 @@ impl Sample {
         let last = self.groups.values().rev().find(|group| group.len() == largest)?.last()?;
         let name = parse_resource_name(last, None).ok()?.name;
         Some(Bar { beginning: last.strip_suffix(&name)?.to_owned(), last: last.clone() })
+    }
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.len * TEXT_BYTES + self.characters
     }
 
     /// The texts, sorted by namespace, kind and text.

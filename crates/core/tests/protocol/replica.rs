@@ -198,6 +198,7 @@ impl Replica {
                 then.push_back(Heard::Timer(timer));
             }
             Timer::HeldBack => panic!("nothing is held back"),
+            Timer::Room => panic!("there is room for everybody"),
             Timer::Storm(_) | Timer::Pause(_) | Timer::Merge | Timer::Open => {
                 if !matches!(delay, Delay::After(delay) if delay >= FAR) {
                     self.timers.insert(timer);

@@ -25,14 +25,14 @@ impl Delivered {
     /// What ingest makes of a merge: a Signal that closed storms hold has its receipt at once, and joins none.
     pub(super) fn of(said: &Said, merge: &Merge, index: usize) -> Self {
         let (Merge::Joined { held, .. } | Merge::NotOpen { held, .. }) = merge else {
-            panic!("the memory ledger is never full")
+            panic!("this ledger has no limit")
         };
         let held = held.get(index).cloned().unwrap_or_default();
         let (storm, last) = match merge {
             Merge::Joined { last, .. } if held.len() == said.reports.len() => (None, *last),
             Merge::Joined { epoch, .. } => (Some(*epoch), None),
             Merge::NotOpen { last, .. } => (None, *last),
-            Merge::Full { .. } => panic!("the memory ledger is never full"),
+            Merge::Full { .. } | Merge::NoRoom { .. } => panic!("this ledger has no limit"),
         };
         let fires = said.reports.iter().any(|(_, firing)| *firing);
         let told = if storm.is_none() { held.clone() } else { HeldReports::new() };

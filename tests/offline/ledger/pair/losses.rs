@@ -11,6 +11,7 @@ impl Play<'_> {
                 Some(epoch) => {
                     let holding = Holding {
                         key: self.key.key,
+                        namespace: "prod".into(),
                         epoch: Some(epoch).filter(|epoch| !self.deleted.contains(epoch)),
                         reports: self.listed(&signal).says().collect(),
                         end: self.ended[&epoch],

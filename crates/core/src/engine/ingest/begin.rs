@@ -34,6 +34,8 @@ impl Engine {
         };
         self.calls.retain(|task, _| !of_ingest(task));
         self.merges_are_over(of_ingest);
+        // Whoever waits for room is read again with all others.
+        self.crowds_changed();
         self.ask_ledger(Task::Begin, LedgerCall::Begin);
     }
 

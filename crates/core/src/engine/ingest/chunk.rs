@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::super::effect::{Effect, Fact};
 use super::super::input::Arrival;
 use super::super::receipts::Receipt;
-use super::super::resync::ResyncReason;
-use super::{Awaiter, IngestPhase, Work, in_order};
+use super::super::resync::{RereadReason, ResyncReason};
+use super::reread::Pass;
+use super::{Awaiter, IngestPhase, Work};
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, Rejection, SignalRef};
@@ -50,6 +51,7 @@ impl Engine {
                         self.await_openings(Awaiter::List);
                     }
                 }
+                Some(Work::RoomIsTried(namespace)) => self.room_is_tried(namespace),
                 Some(Work::KeyIsMerged(key)) => self.key_has_returned(key),
                 Some(Work::PageIsMerged(reader, next)) => self.page_is_merged(reader, next),
                 Some(Work::RereadIsMerged(namespace)) => self.await_openings(Awaiter::Reread(namespace)),
@@ -65,7 +67,10 @@ impl Engine {
 
     fn list_ends(&mut self, part: usize) {
         self.ingest.incomplete.remove(&part);
-        let waited = in_order(self.ingest.waiting.remove(&part).unwrap_or_default());
+        let (waited, let_go) = self.ingest.waiting.remove(&part).unwrap_or_default().into_parts();
+        for namespace in let_go {
+            self.ingest.rereads.ask(namespace, RereadReason::ListOverflow, Pass::Plain);
+        }
         self.ingest.work.push_front(Work::ListIsMerged);
         self.ingest.work.push_front(Work::Merge(part, waited));
     }

@@ -91,7 +91,8 @@ impl Engine {
         for observation in &held {
             let (key, Holder::Closed(epoch, end)) = (observation.key, self.holder(observation)) else { continue };
             let at = super::merge::dedup_window(std::iter::once(observation), self.now);
-            let new = || Holding { key, epoch, reports: Vec::new(), end, at };
+            let namespace = || observation.opening.object_namespace.as_str().into();
+            let new = || Holding { key, namespace: namespace(), epoch, reports: Vec::new(), end, at };
             let holding = holdings.entry((key, epoch)).or_insert_with(new);
             holding.at.horizon = holding.at.horizon.max(at.horizon);
             holding.reports.extend(observation.says());
@@ -105,21 +106,24 @@ impl Engine {
     pub(in crate::engine) fn held(&mut self, reply: Result<LedgerReply, LedgerError>) {
         let Some(mut merging) = self.ingest.merging.take() else { return };
         let MergePhase::Hold(held) = std::mem::take(&mut merging.phase) else { return };
-        match reply {
-            Ok(LedgerReply::Held(fire_on)) => {
-                for observation in &held {
-                    self.count(observation, 0);
-                }
-                let fire_on = fire_on.into_iter().filter(|(_, alerts)| *alerts > 0).map(|(key, _)| key).collect();
-                self.held_fire_on(&fire_on, &held);
-                self.join(merging);
-            }
+        let (fire_on, refused) = match reply {
+            Ok(LedgerReply::Held(fire_on)) => (fire_on, Vec::new()),
+            Ok(LedgerReply::HeldInPart { left, refused }) => (left, refused),
             reply => {
                 let error = reply.err().map_or(IngestError::Unexpected, IngestError::Ledger);
                 merging.pending.extend(held);
-                self.merge_failed(merging, &error);
+                return self.merge_failed(merging, &error);
             }
+        };
+        if !refused.is_empty() {
+            self.not_held(merging.part, &held, refused);
         }
+        for observation in &held {
+            self.count(observation, 0);
+        }
+        let fire_on = fire_on.into_iter().filter(|(_, alerts)| *alerts > 0).map(|(key, _)| key).collect();
+        self.held_fire_on(&fire_on, &held);
+        self.join(merging);
     }
 
     /// The keys of these observations that have closed storms, which hold what their Signals' receipts say.

@@ -84,11 +84,14 @@ impl Engine {
         if self.anything_is_listed(merging.part) && self.settings.rules.keep(Rule::JoinAfterList) {
             let closed = self.keys_with_closed_storms(&merging.pending);
             let waits = |o: &mut Observation| {
-                (closed.contains(&o.key) || self.may_be_elsewhere(o)) && self.is_being_listed(merging.part, o)
+                // Who was told to wait gives way once more: those with a receipt had their room before.
+                let after_others = closed.contains(&o.key) || self.may_be_elsewhere(o) || o.pending_message.is_some();
+                after_others && self.is_being_listed(merging.part, o)
             };
             let waits = merging.pending.extract_if(.., waits).collect();
             self.wait_for_list(merging.part, waits);
         }
+        self.without_not_held(merging.part, &mut merging.pending);
         // What is being opened takes the rest of its key in when it is open.
         if !self.ingest.pool.is_empty() {
             let opens = |observation: &mut Observation| self.ingest.pool.has(observation.key);
@@ -133,29 +136,7 @@ impl Engine {
             }
         };
         for ((key, observations), merge) in batches.into_iter().zip(merges) {
-            match merge {
-                Merge::Joined { .. } => self.joined(key, &observations, merge),
-                // The storm that had its alerts has ended, and left none: what is news is grouped as the policy says now.
-                Merge::NotOpen { opens, .. }
-                    if opens.contains(&true)
-                        && observations.iter().any(Observation::is_regrouped)
-                        && !self.lives(key) =>
-                {
-                    merging
-                        .pending
-                        .extend(observations.into_iter().map(|observation| self.as_grouped_now(observation)));
-                }
-                Merge::NotOpen { .. }
-                    if !self.store.has_open(key)
-                        && observations.iter().any(|o| self.is_being_listed(merging.part, o)) =>
-                {
-                    self.wait_for_list(merging.part, observations);
-                }
-                Merge::NotOpen { opens, held, last } => {
-                    self.open_in_turn(OpeningKey::new(merging.part, key, observations, (opens, held), last));
-                }
-                Merge::Full { epoch, why } => self.full(&mut merging, StormId { key, epoch }, observations, why),
-            }
+            self.merge_came_to(&mut merging, key, observations, merge);
         }
         self.open_keys();
         self.merge_goes_on(merging);
@@ -171,6 +152,53 @@ impl Engine {
         observation.receipt = None;
         observation.regroup(own);
         observation
+    }
+
+    fn merge_came_to(&mut self, merging: &mut Merging, key: StormKey, observations: Vec<Observation>, merge: Merge) {
+        match merge {
+            Merge::Joined { .. } => self.joined(key, &observations, merge),
+            // The storm that had its alerts has ended, and left none: what is news is grouped as the policy says now.
+            Merge::NotOpen { opens, .. }
+                if opens.contains(&true) && observations.iter().any(Observation::is_regrouped) && !self.lives(key) =>
+            {
+                let again = observations.into_iter().map(|observation| self.as_grouped_now(observation));
+                merging.pending.extend(again);
+            }
+            Merge::NotOpen { .. }
+                if !self.store.has_open(key) && observations.iter().any(|o| self.is_being_listed(merging.part, o)) =>
+            {
+                self.wait_for_list(merging.part, observations);
+            }
+            Merge::NotOpen { opens, held, last } => {
+                self.open_in_turn(OpeningKey::new(merging.part, key, observations, (opens, held), last));
+            }
+            Merge::Full { epoch, why } => self.full(merging, StormId { key, epoch }, observations, why),
+            Merge::NoRoom { waits, others, why } => {
+                let rest = self.merged_in_part(merging.part, (key, observations), &waits, &others, &why);
+                if !rest.is_empty() {
+                    self.merge_came_to(merging, key, rest, *others);
+                }
+            }
+        }
+    }
+
+    /// There is no room for some of these, and they wait. Gives the others.
+    pub(super) fn merged_in_part(
+        &mut self,
+        part: usize,
+        (key, observations): Batch,
+        waits: &[bool],
+        others: &Merge,
+        why: &str,
+    ) -> Vec<Observation> {
+        let of_each = observations.into_iter().zip(waits.iter().copied());
+        let (waiting, rest): (Vec<_>, Vec<_>) = of_each.partition(|(_, waits)| *waits);
+        let waiting: Vec<Observation> = waiting.into_iter().map(|(observation, _)| observation).collect();
+        if let Merge::Joined { epoch, .. } = others {
+            self.publish_what_joined(StormId { key, epoch: *epoch }, &waiting);
+        }
+        self.wait_for_room(part, waiting, why);
+        rest.into_iter().map(|(observation, _)| observation).collect()
     }
 
     /// What has joined its storm is published: that is what makes room for the rest.

@@ -11,8 +11,10 @@ mod outcome;
 mod placements;
 mod pool;
 mod reread;
+mod room;
 mod route;
 mod successors;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,7 +32,9 @@ use merge::Merging;
 use placements::Placements;
 use pool::OpeningPool;
 use reread::Rereads;
+use room::Crowds;
 use successors::Successors;
+use waiting::ListWaiting;
 
 /// The longest that a chunk waits before it is tried again. The API server and the ledger serve nobody else of ours meanwhile, so
 /// one try in a few seconds is no burden, and it bounds how long a recovery goes unnoticed.
@@ -69,7 +73,7 @@ pub(super) struct Ingest {
     /// Parts of the watch whose list is not complete.
     incomplete: BTreeSet<usize>,
     /// Observations that wait for the end of the list of their part. All Signals of a key are of one part.
-    waiting: BTreeMap<usize, BySignal>,
+    waiting: BTreeMap<usize, ListWaiting>,
     /// Namespaces whose Signals are read again.
     rereads: Rereads,
     /// Keys whose storms are to be opened.
@@ -81,6 +85,8 @@ pub(super) struct Ingest {
     /// Which key alerts belong to.
     placements: Placements,
     held_back: HeldBackSignals,
+    /// Namespaces for which the ledger has no room.
+    crowds: Crowds,
     /// A timer runs for the next look at what is held back.
     look_runs: bool,
     /// It ran off.
@@ -110,6 +116,8 @@ enum Work {
     PageIsMerged(u8, Option<String>),
     /// What waited for the end of the reading of this namespace is merged.
     RereadIsMerged(Arc<str>),
+    /// The smallest Signal of a namespace for which there was no room is merged, or waits again.
+    RoomIsTried(Arc<str>),
     /// What came back of this key from the pool is merged.
     KeyIsMerged(StormKey),
 }
@@ -155,6 +163,11 @@ impl Ingest {
     /// How many Signals are held back.
     pub(super) fn held_back(&self) -> usize {
         self.held_back.len()
+    }
+
+    /// How many namespaces wait for room in the ledger.
+    pub(super) fn crowded(&self) -> usize {
+        self.crowds.len()
     }
 
     /// Whether a merge is under way that has Signals of this key.

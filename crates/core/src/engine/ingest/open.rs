@@ -322,6 +322,18 @@ impl Engine {
                 (opening.opens, opening.held, opening.last) = (opens, held, last);
                 self.open(opening)
             }
+            Some(Merge::NoRoom { waits, others, why }) => {
+                let (part, key) = (opening.part, opening.key);
+                let observations = std::mem::take(&mut opening.batch);
+                let observations =
+                    Arc::unwrap_or_clone(observations).into_iter().flat_map(|(_, observations)| observations);
+                let rest = self.merged_in_part(part, (key, observations.collect()), &waits, &others, &why);
+                if rest.is_empty() {
+                    return OpeningOutcome::Done;
+                }
+                opening.batch = Arc::new(vec![(key, rest)]);
+                self.opening_merged(opening, Some(*others))
+            }
             Some(Merge::Full { epoch, why }) => {
                 let id = StormId { key: opening.key, epoch };
                 OpeningOutcome::Full(id, opening, why)

@@ -15,6 +15,7 @@ use super::super::effect::{Delay, Effect, Fact, GateId, Part, Timer};
 use super::super::fair::{FairQueue, Place};
 use super::super::resync::{RereadReason, ResyncReason};
 use super::open::{OpeningKey, OpeningOutcome};
+use super::reread::Pass;
 use super::{Awaiter, IngestError, LONGEST_WAIT, Work};
 use crate::engine::Engine;
 use crate::ledger::LedgerError;
@@ -318,7 +319,7 @@ impl Engine {
     fn opening_is_over(&mut self, key: StormKey, part: usize, mut again: Vec<Observation>) {
         let Left { more, to_read_again } = self.ingest.pool.leaves(key);
         if let Some(namespace) = to_read_again {
-            self.ingest.rereads.ask(namespace, RereadReason::OpeningsOverflow);
+            self.ingest.rereads.ask(namespace, RereadReason::OpeningsOverflow, Pass::HoldsUp);
         }
         again.extend(more);
         if again.is_empty() {

@@ -13,7 +13,8 @@ use super::super::call::{ApiFault, ApiFaultKind, ListSignals, SignalsPage, Task}
 use super::super::effect::{Delay, Effect, Fact, Part, Timer};
 use super::super::input::Arrival;
 use super::super::resync::{RereadReason, ResyncReason};
-use super::{BySignal, Work, in_order, place_in_line};
+use super::Work;
+use super::waiting::ListWaiting;
 use crate::engine::Engine;
 use crate::rules::Rule;
 use crate::storm::{Observation, StormId};
@@ -35,13 +36,23 @@ pub(super) struct Rereads {
 struct Reading {
     reason: RereadReason,
     stage: ReadingStage,
-    /// Somebody asked after it began: what he found may be on a page that was read by then.
-    again: bool,
+    pass: Pass,
+    /// Somebody asked after it began, for such a reading: what he found may be on a page that was read by then.
+    again: Option<Pass>,
     /// What waits for its end.
-    waiting: BySignal,
+    waiting: ListWaiting,
     /// Where the page that is asked for begins.
     after: Option<String>,
     failures: u32,
+}
+
+/// What a reading of a namespace is to the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Pass {
+    /// Signals that were let go for want of memory come as if they came now: what closed storms hold was told to the ledger before.
+    Plain,
+    /// What closed storms hold is to be found out: what they may hold waits.
+    HoldsUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,18 +68,22 @@ enum ReadingStage {
 impl Reading {
     /// Whether what closed storms may hold waits.
     fn holds_up(&self) -> bool {
-        self.again || self.stage != ReadingStage::Rest
+        let holds_up = |pass| pass == Pass::HoldsUp;
+        self.again.is_some_and(holds_up) || holds_up(self.pass) && self.stage != ReadingStage::Rest
     }
 }
 
 impl Rereads {
-    pub(super) fn ask(&mut self, namespace: Arc<str>, reason: RereadReason) {
+    pub(super) fn ask(&mut self, namespace: Arc<str>, reason: RereadReason, pass: Pass) {
         if let Some(reading) = self.by_namespace.get_mut(&namespace) {
-            reading.again |= reading.stage != ReadingStage::Queued;
+            match reading.stage {
+                ReadingStage::Queued => reading.pass = reading.pass.max(pass),
+                ReadingStage::Pages | ReadingStage::Rest => reading.again = reading.again.max(Some(pass)),
+            }
             return;
         }
-        let stage = ReadingStage::Queued;
-        let reading = Reading { reason, stage, again: false, waiting: BySignal::new(), after: None, failures: 0 };
+        let (stage, waiting) = (ReadingStage::Queued, ListWaiting::default());
+        let reading = Reading { reason, stage, pass, again: None, waiting, after: None, failures: 0 };
         self.by_namespace.insert(namespace.clone(), reading);
         self.queue.push_back(namespace);
     }
@@ -91,18 +106,18 @@ impl Rereads {
     /// This observation waits for the end of the reading of its namespace.
     fn wait(&mut self, observation: Observation) {
         if let Some(reading) = self.by_namespace.get_mut(observation.opening.object_namespace.as_str()) {
-            reading.waiting.insert(place_in_line(&observation), observation);
+            reading.waiting.add(observation);
         }
     }
 
     /// The next namespace, with a reader of its own.
-    fn start(&mut self) -> Option<(u8, Arc<str>, RereadReason)> {
+    fn start(&mut self) -> Option<(u8, Arc<str>, RereadReason, Pass)> {
         let reader = (0..READERS).find(|reader| !self.readers.contains_key(reader))?;
         let namespace = self.queue.pop_front()?;
         let reading = self.by_namespace.get_mut(&namespace)?;
         reading.stage = ReadingStage::Pages;
         self.readers.insert(reader, namespace.clone());
-        Some((reader, namespace, reading.reason))
+        Some((reader, namespace, reading.reason, reading.pass))
     }
 }
 
@@ -119,7 +134,7 @@ impl Engine {
     /// The Signals of this namespace are to be read again. Where nobody knows which one it is, all Signals are.
     pub(in crate::engine) fn reread(&mut self, namespace: Option<Arc<str>>, reason: RereadReason) {
         match namespace {
-            Some(namespace) => self.ingest.rereads.ask(namespace, reason),
+            Some(namespace) => self.ingest.rereads.ask(namespace, reason, Pass::HoldsUp),
             None => self.resync.ask(ResyncReason::OpeningUnknown),
         }
     }
@@ -152,7 +167,9 @@ impl Engine {
             return observations.into_iter().for_each(|observation| self.ingest.rereads.wait(observation));
         }
         let waiting = self.ingest.waiting.entry(part).or_default();
-        waiting.extend(observations.into_iter().map(|observation| (place_in_line(&observation), observation)));
+        for observation in observations {
+            waiting.add(observation);
+        }
     }
 
     /// Begins to read as many namespaces as may be read at once. While all Signals are listed, none is: what is found meanwhile
@@ -161,7 +178,10 @@ impl Engine {
         if !self.ingest.incomplete.is_empty() {
             return;
         }
-        while let Some((reader, namespace, reason)) = self.ingest.rereads.start() {
+        while let Some((reader, namespace, reason, pass)) = self.ingest.rereads.start() {
+            if pass == Pass::HoldsUp {
+                self.ingest.crowds.holds_again(&namespace);
+            }
             self.fact(Fact::RereadBegins(namespace, reason));
             self.ask_page(reader);
         }
@@ -225,7 +245,12 @@ impl Engine {
         self.ingest.rereads.readers.remove(&reader);
         let Some(reading) = self.ingest.rereads.by_namespace.get_mut(&namespace) else { return };
         reading.stage = ReadingStage::Rest;
-        let waited = if reading.again { Vec::new() } else { in_order(std::mem::take(&mut reading.waiting)) };
+        let mut waited = Vec::new();
+        if reading.again != Some(Pass::HoldsUp) {
+            let (waiting, let_go) = std::mem::take(&mut reading.waiting).into_parts();
+            waited = waiting;
+            reading.again = reading.again.max((!let_go.is_empty()).then_some(Pass::Plain));
+        }
         let part = self.settings.part_of(&namespace);
         self.ingest.work.push_front(Work::RereadIsMerged(namespace));
         self.ingest.work.push_front(Work::Merge(part, waited));
@@ -234,13 +259,19 @@ impl Engine {
     /// The namespace is read, unless somebody has asked for it meanwhile: then it is read once more, in its turn.
     pub(super) fn reread_is_merged(&mut self, namespace: &Arc<str>) {
         let rereads = &mut self.ingest.rereads;
-        if let Some(reading) = rereads.by_namespace.get_mut(namespace).filter(|reading| reading.again) {
-            (reading.stage, reading.again) = (ReadingStage::Queued, false);
+        if let Some(reading) = rereads.by_namespace.get_mut(namespace)
+            && let Some(pass) = reading.again.take()
+        {
+            (reading.stage, reading.pass) = (ReadingStage::Queued, pass);
             rereads.queue.push_back(namespace.clone());
             return;
         }
         rereads.by_namespace.remove(namespace);
-        self.ingest.successors.reread(namespace);
+        self.crowd_is_read(namespace);
+        // What waits for room is merged after another reading, and belongs to the storm that took it over until then.
+        if !self.ingest.crowds.has(namespace) {
+            self.ingest.successors.reread(namespace);
+        }
         for id in self.resync.waiting() {
             if self.namespace_of(id).is_none_or(|of| of == *namespace) {
                 self.resync.waits_no_longer(id);

@@ -71,6 +71,11 @@ impl Successors {
         self.taken_over.retain(|_, of| **of != *namespace);
     }
 
+    /// The ledger does not remember all that closed storms hold of this key: what they had is told to it again first.
+    pub(super) fn not_held(&mut self, key: StormKey) {
+        self.taken_over.remove(&key);
+    }
+
     /// All Signals are listed: who waited for his own are to be read again after that.
     pub(super) fn namespaces(&self) -> BTreeSet<Arc<str>> {
         self.taken_over.values().cloned().collect()
@@ -168,6 +173,10 @@ impl Engine {
     /// This storm has taken over what others left: its Signals say what that is about, and belong to it from now on.
     pub(super) fn took_over(&mut self, id: StormId, opening: &Opening) {
         let namespace: Arc<str> = opening.object_namespace.as_str().into();
+        if self.ingest.crowds.holds_up(&namespace, id.key) {
+            // The namespace is read again for the sake of that, and then it is asked again what fires on.
+            return self.request(id);
+        }
         self.ingest.successors.taken_over.insert(id.key, namespace.clone());
         self.reread(Some(namespace), RereadReason::TakenOver);
         self.request(id);
