@@ -2,8 +2,10 @@
 //! policies come, change and go and whatever else its next Signal has in common with others: while its key lives, its reports go there.
 //!
 //! Some 20 bytes an alert in memory, and nowhere else: after a restart the receipts of its Signals say the same, and a Signal without a receipt waits
-//! until all of them are listed.
+//! until all of them are listed. There is a bound, and a namespace may have half of what is free below it: what it has beyond that belongs to no key,
+//! and is grouped as policies say by now, unless the receipt of its Signal tells more.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use crate::storm::{AlertReport, Digest, DigestKey, Observation, Opening, Says, S
 
 /// Fewer alerts than this are not worth a look at which of them are placed for nothing.
 const FEW: usize = 4_096;
+/// Alerts of all namespaces: what fits into a table of 18 MB.
+const MOST: usize = 900_000;
 
 /// Alerts by what identifies them: their digest, and that of their namespace and name.
 type PlaceByAlert = HashMap<Digest, u32, BuildHasherDefault<IsDigest>>;
@@ -22,8 +26,11 @@ pub(super) struct Placements {
     alerts: PlaceByAlert,
     places: Vec<Arc<Opening>>,
     by_key: BTreeMap<StormKey, u32>,
-    /// How many alerts the last sweep left.
+    /// How many alerts each namespace has here.
+    of_namespace: BTreeMap<String, usize>,
+    /// How many alerts the last sweep left, and how many were refused since.
     swept: usize,
+    refused: usize,
     /// All Signals were listed since the first of these.
     complete: bool,
 }
@@ -68,31 +75,48 @@ impl Placements {
     /// The alerts of this Signal that fire belong to its key from now on. An end says nothing: it may be of an alert that never was in the storm.
     /// `anew`: also where they belonged elsewhere.
     pub(super) fn place(&mut self, observation: &Observation, digests: &DigestKey, anew: bool) {
+        self.place_within(MOST, observation, digests, anew);
+    }
+
+    fn place_within(&mut self, most: usize, observation: &Observation, digests: &DigestKey, anew: bool) {
         let next = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         let place = *self.by_key.entry(observation.key).or_insert(next);
         if place == next {
             self.places.push(observation.opening.clone());
         }
+        let namespace = &observation.opening.object_namespace;
+        let before = self.of_namespace.get(namespace).copied().unwrap_or_default();
+        let mut has = before;
         let fires = |says: &AlertReport| matches!(says.says, Says::Firing { .. });
         let firing = identities(observation, digests).zip(observation.says()).filter(|(_, says)| fires(says));
         for (alert, _) in firing {
-            let known = self.alerts.entry(alert).or_insert(place);
-            if anew {
-                *known = place;
+            let all = self.alerts.len();
+            match self.alerts.entry(alert) {
+                Entry::Occupied(mut known) if anew => *known.get_mut() = place,
+                Entry::Occupied(_) => {}
+                Entry::Vacant(entry) if has + all < most => {
+                    entry.insert(place);
+                    has += 1;
+                }
+                Entry::Vacant(_) => self.refused += 1,
             }
+        }
+        if has > before {
+            self.of_namespace.insert(namespace.clone(), has);
         }
     }
 
     /// The alerts of this Signal belong nowhere.
     pub(super) fn forget(&mut self, observation: &Observation, digests: &DigestKey) {
-        for alert in identities(observation, digests) {
-            self.alerts.remove(&alert);
+        let gone = identities(observation, digests).filter(|alert| self.alerts.remove(alert).is_some()).count();
+        if let Some(has) = self.of_namespace.get_mut(&observation.opening.object_namespace) {
+            *has = has.saturating_sub(gone);
         }
     }
 
     /// Whether there are so many that some may be of storms that are over.
     pub(super) fn are_many(&self) -> bool {
-        self.alerts.len() > FEW && self.alerts.len() > 2 * self.swept
+        self.alerts.len() > FEW && (self.alerts.len() > 2 * self.swept || self.refused > self.swept)
     }
 
     /// Lets the alerts of keys go that do not live.
@@ -106,15 +130,21 @@ impl Placements {
             self.by_key.insert(opening.key(), to);
             self.places.push(opening);
         }
+        let mut counts = vec![0; self.places.len()];
         self.alerts.retain(|_, place| match moved.get(place) {
             Some(to) => {
                 *place = *to;
+                counts[*to as usize] += 1;
                 true
             }
             None => false,
         });
+        self.of_namespace.clear();
+        for (opening, count) in self.places.iter().zip(counts) {
+            *self.of_namespace.entry(opening.object_namespace.clone()).or_default() += count;
+        }
         self.alerts.shrink_to_fit();
-        self.swept = self.alerts.len();
+        (self.swept, self.refused) = (self.alerts.len(), 0);
     }
 }
 
@@ -215,5 +245,37 @@ mod tests {
         // A key that comes again has a place of its own.
         placements.place(&signal("one", 0..1), &DIGESTS, true);
         assert_eq!(patterns(&placements, &signal("two", 0..1)), [Some("one")]);
+    }
+
+    // Row R8, invariant 21: what a flood places is bounded, and takes the place of nobody else.
+    #[test]
+    fn a_namespace_has_no_more_than_half_of_what_is_free() {
+        const MOST: usize = 16_000;
+        let part = |namespace: &str, n: i64| {
+            let mut part = signal("flood", n * 1_000..(n + 1) * 1_000);
+            let opening = Opening { object_namespace: namespace.into(), ..Opening::clone(&part.opening) };
+            part.regroup(Arc::new(opening));
+            part
+        };
+        let mut placements = Placements::default();
+        let own = |placements: &mut Placements, namespace: &str| {
+            for n in 0..20 {
+                placements.place_within(MOST, &part(namespace, n), &DIGESTS, true);
+            }
+            placements.of_namespace[namespace]
+        };
+        assert_eq!(own(&mut placements, "flood"), MOST / 2);
+        assert_eq!(own(&mut placements, "flood"), MOST / 2, "delivered again");
+        assert_eq!(own(&mut placements, "second"), MOST / 4);
+        assert!(placements.are_many(), "many were refused");
+        let second = StormKey::new("second", "flood");
+        placements.sweep(|key| key == second);
+        assert!(!placements.are_many());
+        assert_eq!((placements.alerts.len(), placements.of_namespace.len()), (MOST / 4, 1));
+        assert_eq!(own(&mut placements, "second"), MOST / 2);
+        for n in 0..20 {
+            placements.forget(&part("second", n), &DIGESTS);
+        }
+        assert_eq!((placements.alerts.len(), placements.of_namespace["second"]), (0, 0));
     }
 }
