@@ -67,6 +67,26 @@ async fn an_alert_that_fires_again_within_seconds_is_one_more_signal_whichever_r
     assert_eq!(states(&world).await, ["firing", "resolved", "firing", "resolved"]);
 }
 
+// R10: one webhook at two replicas at once, and room for one Signal in its namespace. Whoever comes second finds no room, and a Signal there all
+// the same: it stores none at home, where it would open a second request.
+#[tokio::test]
+async fn one_webhook_at_two_replicas_is_one_signal_when_it_uses_up_the_quota() {
+    let home = World::new("again-quota-home").await;
+    let flags = [FLAGS[0], &format!("--namespace={}", home.namespace)];
+    let start = async |world: &World| Operator::start(&[&home, world], &flags).await;
+    for round in 0..3 {
+        let world = home.another_namespace(&format!("again-quota-{round}")).await;
+        world.allow("signals", 1).await;
+        let (one, other) = (start(&world).await, start(&world).await);
+        let (here, there) =
+            tokio::join!(report(&one, &world.namespace, "firing"), report(&other, &world.namespace, "firing"));
+        assert_eq!(here.body["signals"][0]["name"], there.body["signals"][0]["name"]);
+        assert_eq!(states(&world).await, ["firing"]);
+        assert_eq!(states(&home).await, [""; 0], "{here:?} {there:?}");
+        world.one_storm("one request", |storm| storm.alert_count == 1).await;
+    }
+}
+
 #[tokio::test]
 async fn an_alert_of_a_missing_namespace_that_fires_again_is_one_more_signal_at_home() {
     let world = World::new("again-home").await;

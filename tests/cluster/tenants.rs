@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ResourceQuota;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stormfold::api::Signal;
@@ -60,17 +59,7 @@ async fn a_quota_for_requests_is_told_to_its_tenant_and_closes_no_gate() {
     let world = World::new("tenant-quota").await;
     let other = world.another_namespace("tenant-quota-other").await;
     let operator = Operator::start(&[&world, &other], &[]).await;
-    let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), &world.namespace);
-    let quota = json!({
-        "metadata": { "name": "none" },
-        "spec": { "hard": { "count/remediationrequests.stormfold.dev": "0" } },
-    });
-    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
-    eventually("the quota is in force", || async {
-        let quota = quotas.get("none").await.unwrap();
-        quota.status.and_then(|status| status.hard).ok_or_else(|| "no status".to_owned())
-    })
-    .await;
+    let quotas = world.allow("remediationrequests", 0).await;
     world.create(&firing("Quota", 1)).await;
     eventually("the Signal says why it waits", || async {
         let condition = accepted(&world, "quota-1").await;
@@ -86,7 +75,7 @@ async fn a_quota_for_requests_is_told_to_its_tenant_and_closes_no_gate() {
     assert_eq!(code, 200, "{page}");
     other.create(&firing("Quota", 1)).await;
     other.one_storm("everybody else is served", |storm| storm.alert_count == 1).await;
-    quotas.delete("none", &DeleteParams::default()).await.unwrap();
+    quotas.delete("few", &DeleteParams::default()).await.unwrap();
     world.one_storm("it opens when the quota allows", |storm| storm.alert_count == 1).await;
     eventually("the receipt replaces what it was told", || async {
         let condition = accepted(&world, "quota-1").await;

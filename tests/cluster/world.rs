@@ -1,12 +1,15 @@
 //! One test's part of the cluster: namespaces of its own, and what is in them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus};
 
 use super::redis_server::RedisServer;
@@ -59,6 +62,28 @@ impl World {
             left.map_or(Ok(()), |left| Err(format!("{:?}", left.status)))
         })
         .await;
+    }
+
+    /// Lets the namespace have so many objects of this resource of ours. Gives the quotas; the one is named `few`.
+    pub async fn allow(&self, resource: &str, count: usize) -> Api<ResourceQuota> {
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &self.namespace);
+        let hard = json!({ format!("count/{resource}.stormfold.dev"): count.to_string() });
+        let quota = json!({ "metadata": { "name": "few" }, "spec": { "hard": hard } });
+        let quota: ResourceQuota = serde_json::from_value(quota).unwrap();
+        quotas.create(&PostParams::default(), &quota).await.unwrap();
+        let made = Cell::new(Instant::now());
+        eventually("the quota is in force", || async {
+            // One that was made before the controller had heard of the CRD is looked at again in minutes: another one is looked at now.
+            if made.get().elapsed() > Duration::from_secs(5) {
+                quotas.delete("few", &DeleteParams::default()).await.unwrap();
+                quotas.create(&PostParams::default(), &quota).await.unwrap();
+                made.set(Instant::now());
+            }
+            let quota = quotas.get("few").await.unwrap();
+            quota.status.and_then(|status| status.used).ok_or_else(|| "no status".to_owned())
+        })
+        .await;
+        quotas
     }
 
     pub fn signals(&self) -> Api<Signal> {
