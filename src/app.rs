@@ -34,6 +34,7 @@ use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
 use crate::sources::GatewaySettings;
 use crate::sources::alertmanager::Alertmanager;
+use crate::sources::grafana;
 use crate::sources::http::{self, Gateway, WebhookSource};
 use crate::sources::writer::{Places, SignalWriter};
 use crate::storm::Reach;
@@ -213,10 +214,10 @@ impl<'a> App<'a> {
         let listener = http::listen(gateway.listen)
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
-        self.metrics.gateway.begin();
         let home = places.home().to_owned();
         let writer = Arc::new(SignalWriter::new(client, places, self.metrics.gateway.clone()));
         let sources = self.webhook_sources(gateway, &writer).map_err(anyhow::Error::msg)?;
+        self.metrics.gateway.begin(sources.iter().map(|source| source.label()));
         let paths = sources.iter().map(|source| source.path()).collect::<Vec<_>>().join(", ");
         tracing::info!(gateway = %address, home, "the gateway takes webhooks at {paths}");
         let gateway = Gateway::open(gateway, sources, self.clock.clone(), self.metrics.gateway.clone());
@@ -229,7 +230,11 @@ impl<'a> App<'a> {
         gateway: &GatewaySettings,
         writer: &Arc<SignalWriter>,
     ) -> Result<Vec<Arc<dyn WebhookSource>>, String> {
-        Ok(vec![Alertmanager::open(gateway, writer.clone(), self.metrics.gateway.clone())?])
+        let metrics = || self.metrics.gateway.clone();
+        Ok(vec![
+            Alertmanager::open(gateway, writer.clone(), metrics())?,
+            grafana::open(gateway, writer.clone(), metrics())?,
+        ])
     }
 
     /// Starts every loop that only one replica should run.

@@ -15,7 +15,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-pub use gateway::{AlertResult, GatewayAnswer, GatewayMetrics, SignalNamespace, StoreResult};
+pub use gateway::{
+    AlertResult, GatewayAnswer, GatewayMetrics, MetricsOfSource, SignalNamespace, SourceLabel, SourceLabels,
+    StoreResult,
+};
 pub use labels::{
     ApiWrite, DispositionLabel, FailureLabels, Loop, OccurrenceLabels, OccurrenceResult, RelistLabels, RelistReason,
     RereadLabel, RereadLabels, SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,

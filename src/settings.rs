@@ -109,7 +109,7 @@ pub struct RunSettings {
     /// How logs are written; RUST_LOG chooses what.
     #[arg(long, env = "STORMFOLD_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
-    /// Where Alertmanager's webhooks are taken.
+    /// Where webhooks are taken.
     #[command(flatten)]
     gateway: GatewayFlags,
     /// What the built-in policy says about the end of a storm.

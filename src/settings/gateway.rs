@@ -10,10 +10,10 @@ use jiff::SignedDuration;
 use crate::sources::http::SecuritySettings;
 use crate::sources::{GatewaySettings, Limits};
 
-/// Where Alertmanager's webhooks are taken, and from whom.
+/// Where webhooks are taken, and from whom.
 #[derive(Args, Debug, Clone)]
 pub struct GatewayFlags {
-    /// Take Alertmanager's webhooks on this address, path /webhook/alertmanager. Default: nowhere.
+    /// Take the webhooks of Alertmanager (/webhook/alertmanager) and Grafana (/webhook/grafana) on this address. Default: nowhere.
     #[arg(long = "gateway-listen", env = "STORMFOLD_GATEWAY_LISTEN")]
     listen: Option<SocketAddr>,
     /// At most so many occurrences in one Signal.

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::text::{clean, hex};
 use crate::api;
+use crate::metrics::SourceLabel;
 use crate::storm::Severity;
 
 /// Reports of the same within this time are one.
@@ -77,6 +78,8 @@ pub(super) struct BodyFacts<'a> {
     pub(super) prefix: &'static str,
     /// As `spec.source.kind`.
     pub(super) kind: &'static str,
+    /// As metrics call it.
+    pub(super) label: SourceLabel,
     pub(super) instance: Option<&'a str>,
     pub(super) url: Option<&'a str>,
     pub(super) group_labels: &'a LabelPairs<'a>,
@@ -90,6 +93,7 @@ pub(super) struct BodyFacts<'a> {
 #[derive(Debug)]
 pub(super) struct Shared {
     prefix: &'static str,
+    pub(super) label: SourceLabel,
     group_labels: BTreeMap<String, String>,
     incomplete: bool,
     pub(super) received: Timestamp,
@@ -114,6 +118,7 @@ impl Shared {
         }
         Self {
             prefix: body.prefix,
+            label: body.label,
             group_labels,
             digest,
             source,

@@ -6,6 +6,7 @@
 
 pub mod alertmanager;
 mod draft;
+pub mod grafana;
 pub mod http;
 mod text;
 pub mod writer;

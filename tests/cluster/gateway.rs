@@ -32,7 +32,12 @@ async fn a_webhook_becomes_one_signal_and_one_remediation_request() {
     assert_eq!(again.status, 200, "{again:?}");
     let accepted = world.receipts(1).await;
     assert_eq!(accepted[0].spec.source.as_ref().unwrap().kind, "alertmanager");
-    assert_eq!(operator.metric("stormfold_gateway_signals_total{result=\"Created\",namespace=\"origin\"}").await, 1.0);
+    assert_eq!(
+        operator
+            .metric("stormfold_source_signals_total{source=\"Alertmanager\",result=\"Created\",namespace=\"origin\"}")
+            .await,
+        1.0
+    );
 }
 
 // Ends come with the same identity as beginnings; what fires on stays.
@@ -64,7 +69,7 @@ async fn truncated_alerts_mark_the_storm_incomplete() {
     world.one_storm("it is incomplete", |storm| storm.alert_count == 3 && storm.incomplete).await;
     assert_eq!(post(&operator, &body(pods(&world.namespace, 0..4))).await.status, 200);
     world.one_storm("it still is", |storm| storm.alert_count == 4 && storm.incomplete).await;
-    assert_eq!(operator.metric("stormfold_gateway_truncated_alerts_total").await, 40.0);
+    assert_eq!(operator.metric("stormfold_gateway_truncated_alerts_total{source=\"Alertmanager\"}").await, 40.0);
 }
 
 // E4: a namespace of trouble that does not exist: the Signal is at home, and says where it is from.
@@ -135,7 +140,7 @@ async fn an_alert_whose_label_no_object_can_be_called_counts_without_a_resource(
     assert_eq!(facts(&object).unwrap().affected_resources, ["Pod/web-0"]);
     let signal = world.receipts(1).await.remove(0);
     assert_eq!(accepted(&signal), Some("Merged"), "{:?}", signal.status);
-    assert_eq!(operator.metric("stormfold_gateway_alerts_without_target_total").await, 4.0);
+    assert_eq!(operator.metric("stormfold_gateway_alerts_without_target_total{source=\"Alertmanager\"}").await, 4.0);
 }
 
 // Zero is none; what cannot be is clamped, and counted as clamped.

@@ -172,7 +172,8 @@ fn read(alerts: Vec<Value>) -> Firing {
 /// Waits until the gateway has answered 503 to somebody.
 async fn refuses(operator: &Operator) {
     eventually("Alertmanager is told to retry", || async {
-        let refused = operator.metric("stormfold_gateway_requests_total{answer=\"Unavailable\"}").await;
+        let refused =
+            operator.metric("stormfold_gateway_requests_total{source=\"Alertmanager\",answer=\"Unavailable\"}").await;
         if refused >= 1.0 { Ok(()) } else { Err(refused.to_string()) }
     })
     .await;

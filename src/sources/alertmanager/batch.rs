@@ -95,7 +95,7 @@ impl Line {
 pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, received: Timestamp) -> Webhook {
     let mut reader = AlertReader {
         rules,
-        default_status: body.status.as_deref(),
+        body,
         groups: Vec::new(),
         places: HashMap::new(),
         memo: SignMemo::default(),
@@ -112,8 +112,9 @@ pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, rece
 
 fn shared(body: &Body<'_>, received: Timestamp) -> Shared {
     Shared::of(&BodyFacts {
-        prefix: "am",
-        kind: "alertmanager",
+        prefix: body.dialect.prefix,
+        kind: body.dialect.kind,
+        label: body.dialect.label,
         instance: body.receiver.as_deref(),
         url: body.external_url.as_deref(),
         group_labels: &body.group_labels,
@@ -125,7 +126,7 @@ fn shared(body: &Body<'_>, received: Timestamp) -> Shared {
 /// Goes through the alerts.
 struct AlertReader<'a> {
     rules: &'a TargetRules,
-    default_status: Option<&'a str>,
+    body: &'a Body<'a>,
     groups: Vec<AlertGroup<'a>>,
     places: HashMap<DraftKey, usize>,
     memo: SignMemo,
@@ -141,14 +142,20 @@ impl<'a> AlertReader<'a> {
             },
             Ok(alert) => {
                 let fingerprint = fingerprint(&alert);
-                let verdict = self.take(index, alert, &fingerprint).unwrap_or_else(AlertVerdict::Rejected);
+                let verdict = self.take(index, raw, alert, &fingerprint).unwrap_or_else(AlertVerdict::Rejected);
                 AlertFate { fingerprint, verdict }
             }
         }
     }
 
-    fn take(&mut self, index: usize, alert: Alert<'a>, fingerprint: &str) -> Result<AlertVerdict, String> {
-        let status = alert.status.as_deref().or(self.default_status).unwrap_or("firing").trim();
+    fn take(
+        &mut self,
+        index: usize,
+        raw: &'a RawValue,
+        alert: Alert<'a>,
+        fingerprint: &str,
+    ) -> Result<AlertVerdict, String> {
+        let status = alert.status.as_deref().or(self.body.status.as_deref()).unwrap_or("firing").trim();
         let state = ["firing", "resolved"].into_iter().find(|known| status.eq_ignore_ascii_case(known));
         let state = state.ok_or_else(|| format!("status is {:?}, not firing or resolved", clean(status, 40)))?;
         let starts_at = starts_at(alert.starts_at.as_deref())?;
@@ -164,7 +171,12 @@ impl<'a> AlertReader<'a> {
         let text = format!("{state} {start} {identity} {resource}\n");
         let key = key(about);
         let line = Line { starts_at, text, alert: index };
-        let annotations = read_annotations(&alert);
+        let mut annotations = read_annotations(&alert);
+        let links = (self.body.dialect.links)(raw);
+        if !links.is_empty() {
+            annotations.extend(links);
+            annotations.sort_unstable();
+        }
         if let Some(place) = self.places.get(&key) {
             let group = &mut self.groups[*place];
             group.lines.push(line);

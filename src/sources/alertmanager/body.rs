@@ -1,4 +1,4 @@
-//! The webhook's body, version 4 as Alertmanager writes it, read with bounds and without copying: texts are borrowed from the body.
+//! The webhook's body, as Alertmanager and its [`Dialect`]s write it, read with bounds and without copying: texts are borrowed from the body.
 //!
 //! What Stormfold does not need may be missing, null, of another type, or new. Each alert is read by itself, later: one that
 //! cannot be read is the fault of that alert.
@@ -11,17 +11,17 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::dialect::Dialect;
 use crate::sources::draft::LabelPairs;
 use crate::sources::text::{clean, text, text_or_number};
 
-/// The version that is read.
-const VERSION: &str = "4";
 /// The shortest alert that Alertmanager can write has 170 bytes. A body with more alerts than this allows is made to cost memory.
 const BYTES_PER_ALERT: usize = 128;
 
 /// A body.
 #[derive(Debug, Default)]
 pub struct Body<'a> {
+    pub(super) dialect: &'static Dialect,
     /// Alerts that the receiver's `max_alerts` left out.
     pub(super) truncated: u64,
     /// The receiver's name.
@@ -39,7 +39,7 @@ pub struct Body<'a> {
 /// Why a body as a whole is no webhook.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
-    /// It is not what Alertmanager sends: says what is wrong.
+    /// It is not what the sender sends: says what is wrong.
     #[error("{0}")]
     NotAWebhook(String),
     /// It has more alerts than its bound on bytes allows for.
@@ -64,8 +64,18 @@ pub(super) struct Alert<'a> {
     pub(super) fingerprint: Option<Cow<'a, str>>,
 }
 
-/// Reads a body of at most `max_body` bytes.
+/// Reads a body of Alertmanager's of at most `max_body` bytes.
 pub fn read_body(bytes: &[u8], max_body: usize) -> Result<Body<'_>, BodyFault> {
+    read_body_of(<&Dialect>::default(), bytes, max_body)
+}
+
+/// The same in this dialect.
+pub(super) fn read_body_of<'a>(
+    dialect: &'static Dialect,
+    bytes: &'a [u8],
+    max_body: usize,
+) -> Result<Body<'a>, BodyFault> {
+    let Dialect { sender, version, .. } = dialect;
     let not = |what: String| BodyFault::NotAWebhook(what);
     let max_alerts = max_body / BYTES_PER_ALERT;
     let text = std::str::from_utf8(bytes).map_err(|fault| not(format!("the body is not UTF-8: {fault}")))?;
@@ -73,17 +83,17 @@ pub fn read_body(bytes: &[u8], max_body: usize) -> Result<Body<'_>, BodyFault> {
     let outline = AlertOutline { max_alerts }
         .deserialize(&mut deserializer)
         .and_then(|outline| deserializer.end().map(|()| outline))
-        .map_err(|fault| not(format!("the body is not the JSON of an Alertmanager webhook: {}", told(&fault))))?;
+        .map_err(|fault| not(format!("the body is not the JSON of a webhook of {sender}: {}", told(&fault))))?;
     match outline.version.map(RawValue::get) {
-        Some("\"4\"") => {}
-        Some(other) => return Err(not(format!("version is {}, not \"{VERSION}\"", clean(other, 40)))),
-        None => return Err(not(format!("version is missing: Alertmanager writes \"{VERSION}\" there"))),
+        Some(given) if given.trim_matches('"') == *version && given.len() == version.len() + 2 => {}
+        Some(other) => return Err(not(format!("version is {}, not \"{version}\"", clean(other, 40)))),
+        None => return Err(not(format!("version is missing: {sender} writes \"{version}\" there"))),
     }
     let Some((alerts, count)) = outline.alerts else { return Err(not("alerts is missing".to_owned())) };
     if count > max_alerts {
         return Err(BodyFault::TooManyAlerts(count, max_alerts));
     }
-    Ok(Body { alerts, ..outline.body })
+    Ok(Body { dialect, alerts, ..outline.body })
 }
 
 /// Reads one alert of a body.

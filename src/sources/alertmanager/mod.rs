@@ -1,4 +1,4 @@
-//! Alertmanager's webhook becomes a few durable Signals.
+//! Alertmanager's webhook becomes a few durable Signals; so does that of others who speak a [`Dialect`] of it.
 //!
 //! Pure first: [`body`] reads the webhook with bounds, `target` with [`rules`] tells what an alert is about, `batch` makes drafts of it. The
 //! writer stores them, and `answer` says what became of each alert.
@@ -6,6 +6,7 @@
 mod answer;
 mod batch;
 pub mod body;
+mod dialect;
 mod explain;
 pub mod rules;
 mod target;
@@ -18,24 +19,27 @@ use axum::body::Body;
 use axum::http::Response;
 use jiff::Timestamp;
 
+pub use dialect::Dialect;
 pub use explain::Told;
 pub use rules::TargetRules;
 
 use answer::Results;
 use batch::Webhook;
-use body::{BodyFault, read_body};
+use body::{BodyFault, read_body, read_body_of};
+use dialect::ALERTMANAGER;
 
 use super::http::WebhookSource;
 use super::http::answer::Problem;
 use super::writer::{SignalWriter, told};
 use super::{GatewaySettings, Limits};
-use crate::metrics::{AlertResult, GatewayMetrics};
+use crate::metrics::{AlertResult, GatewayMetrics, SourceLabel};
 
 /// Reading a larger body takes longer than others should wait for their turn on a thread.
 const LONG_READ: usize = 64 * 1024;
 
-/// Takes the webhooks of Alertmanager.
+/// Takes the webhooks of Alertmanager, or of one who speaks like it.
 pub struct Alertmanager {
+    dialect: &'static Dialect,
     limits: Limits,
     rules: Arc<TargetRules>,
     writer: Arc<SignalWriter>,
@@ -57,23 +61,35 @@ impl Alertmanager {
         writer: Arc<SignalWriter>,
         metrics: GatewayMetrics,
     ) -> Result<Arc<Self>, String> {
+        Self::speaking(&ALERTMANAGER, settings, writer, metrics)
+    }
+
+    /// The same for those who send this.
+    pub(super) fn speaking(
+        dialect: &'static Dialect,
+        settings: &GatewaySettings,
+        writer: Arc<SignalWriter>,
+        metrics: GatewayMetrics,
+    ) -> Result<Arc<Self>, String> {
         let rules = rules_of(settings.settings_file.as_deref())?;
         let rules = Arc::new(rules.reaching(writer.reach()));
-        Ok(Arc::new(Self { limits: settings.limits, rules, writer, metrics }))
+        Ok(Arc::new(Self { dialect, limits: settings.limits, rules, writer, metrics }))
     }
 
     async fn batch(&self, bytes: Vec<u8>, received: Timestamp) -> Result<Webhook, Problem> {
-        let (limits, rules) = (self.limits, self.rules.clone());
+        let (dialect, limits, rules) = (self.dialect, self.limits, self.rules.clone());
         let long = bytes.len() > LONG_READ;
-        let work =
-            move || read_body(&bytes, limits.max_body).map(|body| batch::batch(&body, &rules, limits.batch, received));
+        let work = move || {
+            let body = read_body_of(dialect, &bytes, limits.max_body)?;
+            Ok(batch::batch(&body, &rules, limits.batch, received))
+        };
         let made = if long {
             let task = tokio::task::spawn_blocking(work).await;
             task.map_err(|_| Problem::Unavailable("the body could not be read".to_owned()))?
         } else {
             work()
         };
-        made.map_err(|fault| match fault {
+        made.map_err(|fault: BodyFault| match fault {
             BodyFault::NotAWebhook(_) => Problem::BadBody(fault.to_string()),
             BodyFault::TooManyAlerts(..) => Problem::TooLarge(fault.to_string()),
         })
@@ -91,16 +107,17 @@ impl Alertmanager {
         if let Some(first) = failed.first() {
             let (failed, all) = (failed.len(), batch.signals.len());
             let error = told(first);
-            tracing::warn!(error, failed, all, "Signals could not be stored; Alertmanager will send them again");
+            let sender = self.dialect.sender;
+            tracing::warn!(error, failed, all, "Signals could not be stored; {sender} will send them again");
             return Err(Problem::Unavailable(format!("{failed} of {all} Signals are not stored: {error}")));
         }
         let results = Results::of(&batch.alerts, &stored);
-        self.metrics.alerts(AlertResult::Accepted, results.accepted);
-        self.metrics.alerts(AlertResult::Duplicate, results.duplicate);
-        self.metrics.alerts(AlertResult::Rejected, results.rejected);
-        self.metrics.alerts(AlertResult::Dropped, results.dropped);
-        self.metrics.without_target.inc_by(batch.without_target);
-        self.metrics.truncated_alerts.inc_by(batch.truncated);
+        let metrics = self.metrics.of(self.dialect.label);
+        metrics.alerts(AlertResult::Accepted, results.accepted);
+        metrics.alerts(AlertResult::Duplicate, results.duplicate);
+        metrics.alerts(AlertResult::Rejected, results.rejected);
+        metrics.alerts(AlertResult::Dropped, results.dropped);
+        metrics.left_out(batch.without_target, batch.truncated);
         if let Some(why) = batch.rejected() {
             tracing::warn!(
                 why,
@@ -123,15 +140,19 @@ impl Alertmanager {
 #[async_trait]
 impl WebhookSource for Alertmanager {
     fn path(&self) -> &'static str {
-        "/webhook/alertmanager"
+        self.dialect.path
     }
 
     fn sender(&self) -> &'static str {
-        "Alertmanager"
+        self.dialect.sender
+    }
+
+    fn label(&self) -> SourceLabel {
+        self.dialect.label
     }
 
     fn how_to_send_less(&self) -> &'static str {
-        "let the receiver send fewer alerts (max_alerts), group by more labels"
+        self.dialect.how_to_send_less
     }
 
     async fn take(&self, body: Vec<u8>, received: Timestamp) -> Result<Response<Body>, Problem> {

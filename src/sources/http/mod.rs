@@ -25,6 +25,8 @@ pub use server::serve;
 
 use answer::Problem;
 
+use crate::metrics::SourceLabel;
+
 /// A source that is told by webhooks.
 #[async_trait]
 pub trait WebhookSource: Send + Sync {
@@ -33,6 +35,9 @@ pub trait WebhookSource: Send + Sync {
 
     /// Who sends them.
     fn sender(&self) -> &'static str;
+
+    /// The same, as metrics call it.
+    fn label(&self) -> SourceLabel;
 
     /// What to do at the sender about a body that is too large, as an order.
     fn how_to_send_less(&self) -> &'static str;

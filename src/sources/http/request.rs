@@ -19,7 +19,7 @@ use super::answer::Problem;
 use super::arrivals::Arrivals;
 use super::connections::ConnectionPlace;
 use super::security::Security;
-use crate::metrics::{GatewayAnswer, GatewayMetrics};
+use crate::metrics::{GatewayAnswer, GatewayMetrics, SourceLabel};
 use crate::runtime::clock::Clock;
 use crate::sources::{GatewaySettings, Limits};
 
@@ -193,13 +193,13 @@ pub(super) async fn webhook(
         Err(Problem::Unavailable(format!("not everything was stored within {seconds} s: retry")))
     });
     let answered = answer.as_ref().map_or_else(Problem::answer, |_| GatewayAnswer::Ok);
-    gateway.metrics.answered(answered, begun.elapsed());
+    gateway.metrics.of(source.label()).answered(answered, begun.elapsed());
     answer.unwrap_or_else(|problem| problem.response())
 }
 
 /// Answers what is no webhook.
 pub(super) async fn nothing(State(gateway): State<Arc<Gateway>>) -> Response<Body> {
-    gateway.metrics.answered(GatewayAnswer::NotFound, Duration::ZERO);
+    gateway.metrics.of(SourceLabel::None).answered(GatewayAnswer::NotFound, Duration::ZERO);
     let to = |source: &Arc<dyn WebhookSource>| format!("the webhooks of {} to {}", source.sender(), source.path());
     let paths: Vec<_> = gateway.sources.iter().map(to).collect();
     Problem::NotFound(format!("POST {}: there is nothing else here", paths.join(", "))).response()

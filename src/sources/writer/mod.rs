@@ -225,7 +225,8 @@ impl SignalWriter {
             Err(_) => StoreResult::Failed,
         };
         let origin = draft.namespace.as_deref() == Some(namespace);
-        self.metrics.stored(result, if origin { SignalNamespace::Origin } else { SignalNamespace::Fallback });
+        let metrics = self.metrics.of(draft.shared.label);
+        metrics.stored(result, if origin { SignalNamespace::Origin } else { SignalNamespace::Fallback });
         stored
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use rstest::rstest;
 use serde_json::json;
+use stormfold::metrics::{SourceLabel, SourceLabels};
 use stormfold::sources::Limits;
 use stormfold::sources::http::SecuritySettings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -35,10 +36,10 @@ async fn stored_is_answered_with_200_and_a_result_for_each_alert() {
     assert_eq!(world.api_server.signals().len(), 1);
     let page = world.metrics.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
     for line in [
-        "stormfold_gateway_requests_total{answer=\"Ok\"} 2",
-        "stormfold_gateway_alerts_total{result=\"Accepted\"} 1",
-        "stormfold_gateway_alerts_total{result=\"Duplicate\"} 1",
-        "stormfold_gateway_alerts_total{result=\"Rejected\"} 2",
+        "stormfold_gateway_requests_total{source=\"Alertmanager\",answer=\"Ok\"} 2",
+        "stormfold_gateway_alerts_total{source=\"Alertmanager\",result=\"Accepted\"} 1",
+        "stormfold_gateway_alerts_total{source=\"Alertmanager\",result=\"Duplicate\"} 1",
+        "stormfold_gateway_alerts_total{source=\"Alertmanager\",result=\"Rejected\"} 2",
     ] {
         assert!(page.contains(line), "{line} is not in {page}");
     }
@@ -54,11 +55,12 @@ async fn an_alert_that_names_no_resource_is_stored_without_one_and_counted() {
     assert_eq!(world.post(body.to_string().as_bytes()).await.status, 200);
     let table = world.api_server.signals()[0].spec.table.clone().unwrap();
     assert!(table.starts_with("firing 2026-11-24T10:00:00Z 1-") && table.ends_with(" -\n"), "{table}");
-    assert_eq!(world.metrics.gateway.without_target.get(), 1);
+    let labels = SourceLabels { source: SourceLabel::Alertmanager };
+    assert_eq!(world.metrics.gateway.without_target.get_or_create(&labels).get(), 1);
 }
 
 #[rstest]
-#[case(PATH, JSON, "{", 400, "not the JSON of an Alertmanager webhook")]
+#[case(PATH, JSON, "{", 400, "not the JSON of a webhook of Alertmanager")]
 #[case(PATH, JSON, r#"{"version":"3","alerts":[]}"#, 400, "version is")]
 #[case("GET /webhook/alertmanager", "", "", 405, "POST only")]
 #[case("DELETE /webhook/alertmanager", JSON, "", 405, "POST only")]
@@ -106,7 +108,7 @@ async fn an_alert_that_a_rule_drops_is_told_and_counted() {
     assert!(results("why")[1].as_str().unwrap().contains("watchdog: it fires by design"), "{answer:?}");
     assert_eq!((answer.body["dropped"].clone(), world.api_server.signals().len()), (json!(2), 1));
     let page = world.metrics.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
-    assert!(page.contains("stormfold_gateway_alerts_total{result=\"Dropped\"} 2"), "{page}");
+    assert!(page.contains("stormfold_gateway_alerts_total{source=\"Alertmanager\",result=\"Dropped\"} 2"), "{page}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod again;
 mod answers;
 mod connections;
 mod examples;
+mod grafana;
 mod memory;
 mod places;
 mod tls;

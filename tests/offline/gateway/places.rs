@@ -44,7 +44,12 @@ async fn a_signal_is_in_the_namespace_of_its_trouble_or_at_home_with_its_origin(
     );
     // Where it can be seen that this is not as it should be.
     let page = world.metrics.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
-    assert!(page.contains("stormfold_gateway_signals_total{result=\"Created\",namespace=\"fallback\"} 3"), "{page}");
+    assert!(
+        page.contains(
+            "stormfold_source_signals_total{source=\"Alertmanager\",result=\"Created\",namespace=\"fallback\"} 3"
+        ),
+        "{page}"
+    );
     let again = world.post(body(&["gone"]).to_string().as_bytes()).await;
     assert_eq!(again.body["duplicate"], serde_json::json!(1), "{again:?}");
 }

@@ -18,6 +18,7 @@ use stormfold::api::Signal;
 use stormfold::metrics::Metrics;
 use stormfold::runtime::clock::Clock;
 use stormfold::sources::alertmanager::Alertmanager;
+use stormfold::sources::grafana;
 use stormfold::sources::http::{Gateway, SecuritySettings, listen, serve};
 use stormfold::sources::writer::{Places, SignalWriter};
 use stormfold::sources::{GatewaySettings, Limits};
@@ -238,11 +239,12 @@ impl World {
         let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
         let writer = Arc::new(SignalWriter::new(api_server.client(), places, metrics.gateway.clone()));
-        let source = Alertmanager::open(settings, writer, metrics.gateway.clone()).unwrap();
+        let alertmanager = Alertmanager::open(settings, writer.clone(), metrics.gateway.clone()).unwrap();
+        let grafana = grafana::open(settings, writer, metrics.gateway.clone()).unwrap();
         let clock = Clock::new(|| {
             Timestamp::from_microsecond(1_795_485_465_000_000 + READINGS.fetch_add(1, Ordering::Relaxed)).unwrap()
         });
-        let gateway = Gateway::open(settings, vec![source], clock, metrics.gateway.clone()).unwrap();
+        let gateway = Gateway::open(settings, vec![alertmanager, grafana], clock, metrics.gateway.clone()).unwrap();
         let listener = listen(settings.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(serve((listener, gateway), stop.clone()));
