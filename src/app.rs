@@ -21,7 +21,7 @@ use crate::inbox::{Inbox, Want, inbox};
 use crate::ledger::memory::MemoryLedger;
 use crate::ledger::redis::RedisLedger;
 use crate::ledger::{Ledger, LedgerError, ResyncSender};
-use crate::metrics::{Metrics, WatchedResource};
+use crate::metrics::{Metrics, SourceLabel, WatchedResource};
 use crate::policies::{Policies, tell_policies, watch_namespaces, watch_policies, write_statuses};
 use crate::retention::Retention;
 use crate::runtime::clock::Clock;
@@ -36,6 +36,7 @@ use crate::sources::GatewaySettings;
 use crate::sources::alertmanager::Alertmanager;
 use crate::sources::grafana;
 use crate::sources::http::{self, Gateway, WebhookSource};
+use crate::sources::kube_events::EventSource;
 use crate::sources::writer::{Places, SignalWriter};
 use crate::storm::Reach;
 use crate::watch::signals::SignalReader;
@@ -202,20 +203,19 @@ impl<'a> App<'a> {
     /// Whose Signals may speak of others: also those of the namespace into which the gateway puts what can be nowhere else.
     fn reach(&self) -> Reach {
         let reach = self.settings.reach(&self.home);
-        if self.settings.gateway().is_some() { reach.and(self.places().home()) } else { reach }
+        let writes = self.settings.gateway().is_some() || self.settings.sources.events_source;
+        if writes { reach.and(self.places().home()) } else { reach }
     }
 
     /// Takes webhooks, whatever else this process does.
     fn gateway(&self, gateway: &GatewaySettings, mut config: Config) -> anyhow::Result<(TcpListener, Gateway)> {
-        let places = self.places().reaching(self.reach());
         // The sender of a webhook tries again, and waits for the answer meanwhile.
         config.default_retry = false;
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
         let listener = http::listen(gateway.listen)
             .with_context(|| format!("cannot listen on --gateway-listen {}", gateway.listen))?;
         let address = listener.local_addr().context("the gateway's socket has no address")?;
-        let home = places.home().to_owned();
-        let writer = Arc::new(SignalWriter::new(client, places, self.metrics.gateway.clone()));
+        let (writer, home) = (self.writer(client), self.places().home().to_owned());
         let sources = self.webhook_sources(gateway, &writer).map_err(anyhow::Error::msg)?;
         self.metrics.gateway.begin(sources.iter().map(|source| source.label()));
         let paths = sources.iter().map(|source| source.path()).collect::<Vec<_>>().join(", ");
@@ -253,6 +253,7 @@ impl<'a> App<'a> {
         let reach = self.reach();
         let reader = SignalReader { client: client(), watch, policies: policies.clone(), reach, inbox: inbox.clone() };
         self.start_policies(&inbox, loops);
+        self.start_sources(loops);
         loops.spawn(event_writer.run(stop()));
         loops.spawn(watch_requests(client(), objects, inbox.clone(), stop()));
         loops.spawn(tell_policies(policies, inbox.clone(), stop()));
@@ -323,6 +324,24 @@ impl<'a> App<'a> {
         loops.spawn(watch_namespaces(client(), namespaces, policies(), stop()));
         let (inbox, metrics) = (inbox.clone(), self.metrics.clone());
         loops.spawn(write_statuses(policies(), client(), inbox, move || clock.now(), metrics, stop()));
+    }
+
+    /// The sources that are told by nobody: they look for themselves.
+    fn start_sources(&self, loops: &mut JoinSet<()>) {
+        if self.settings.sources.events_source {
+            let metrics = self.metrics.clone();
+            metrics.events.begin();
+            metrics.gateway.of(SourceLabel::KubernetesEvents).begin_storing();
+            let (client, watch, clock) = (self.client.clone(), self.watch(WatchedResource::Events), self.clock.clone());
+            let source = EventSource { client, watch, writer: self.writer(self.client.clone()), clock, metrics };
+            loops.spawn(source.run(self.stop.clone()));
+        }
+    }
+
+    /// Stores what sources report.
+    fn writer(&self, client: Client) -> Arc<SignalWriter> {
+        let places = self.places().reaching(self.reach());
+        Arc::new(SignalWriter::new(client, places, self.metrics.gateway.clone()))
     }
 
     fn retention(&self, inbox: Inbox, ledger: Arc<dyn Ledger>) -> Retention {

@@ -1,5 +1,6 @@
 //! Every metric of the process, in OpenMetrics. Labels are closed enums: never a name, a namespace or a text from an alert.
 
+mod events;
 mod gateway;
 mod labels;
 mod ledger;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use events::{EventMetrics, EventResult};
 pub use gateway::{
     AlertResult, GatewayAnswer, GatewayMetrics, MetricsOfSource, SignalNamespace, SourceLabel, SourceLabels,
     StoreResult,
@@ -55,6 +57,7 @@ pub struct Metrics {
     pub ledger: LedgerMetrics,
     pub memory_ledger: MemoryLedgerMetrics,
     pub gateway: GatewayMetrics,
+    pub events: EventMetrics,
 }
 
 impl Default for Metrics {
@@ -91,10 +94,6 @@ impl Default for Metrics {
         let help = "From the first unpublished change of a storm to its publication";
         registry.register("publish_seconds", help, publish_seconds.clone());
         let metrics = Self {
-            ledger: LedgerMetrics::register(&mut registry),
-            memory_ledger: MemoryLedgerMetrics::register(&mut registry),
-            gateway: GatewayMetrics::register(&mut registry),
-            registry: Arc::new(registry),
             signals,
             occurrences_received,
             occurrences,
@@ -115,6 +114,11 @@ impl Default for Metrics {
             relists,
             rereads,
             oldest_open: Arc::default(),
+            ledger: LedgerMetrics::register(&mut registry),
+            memory_ledger: MemoryLedgerMetrics::register(&mut registry),
+            gateway: GatewayMetrics::register(&mut registry),
+            events: EventMetrics::register(&mut registry),
+            registry: Arc::new(registry),
         };
         metrics.begin();
         metrics

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod redis;
+mod sources;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use jiff::SignedDuration;
 
 pub use gateway::{GatewayFlags, TargetFlags};
 pub use redis::RedisFlags;
+pub use sources::SourceFlags;
 
 use crate::ledger::redis::RedisSettings;
 use crate::runtime::leader::LeaseDuration;
@@ -112,6 +114,9 @@ pub struct RunSettings {
     /// Where webhooks are taken.
     #[command(flatten)]
     gateway: GatewayFlags,
+    /// Where else alerts come from.
+    #[command(flatten)]
+    pub sources: SourceFlags,
     /// What the built-in policy says about the end of a storm.
     #[command(flatten)]
     timers: PolicyTimers,

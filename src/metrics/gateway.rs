@@ -89,6 +89,8 @@ closed! {
         Alertmanager,
         /// Webhooks of Grafana.
         Grafana,
+        /// Kubernetes' own Events.
+        KubernetesEvents,
         /// Nobody whom the path of a request tells.
         None,
     }

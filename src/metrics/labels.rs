@@ -55,6 +55,8 @@ closed! {
         StormPolicies,
         /// `namespaces`.
         Namespaces,
+        /// `events.events.k8s.io`.
+        Events,
     }
 }
 
@@ -66,6 +68,22 @@ impl WatchedResource {
             Self::RemediationRequests => "remediationrequests",
             Self::StormPolicies => "stormpolicies",
             Self::Namespaces => "namespaces",
+            Self::Events => "events",
+        }
+    }
+
+    /// Those that are watched, where not all are.
+    pub fn fields(self) -> Option<&'static str> {
+        (self == Self::Events).then_some("type=Warning")
+    }
+
+    /// What gives the rights on it.
+    pub fn rights(self) -> &'static str {
+        match self {
+            Self::Events => "add the component manifests/components/events-source",
+            Self::Signals | Self::RemediationRequests | Self::StormPolicies | Self::Namespaces => {
+                "kubectl apply -f manifests/install.yaml"
+            }
         }
     }
 
@@ -73,6 +91,7 @@ impl WatchedResource {
     pub fn full_name(self) -> String {
         match self {
             Self::Namespaces => self.plural().to_owned(),
+            Self::Events => "events.events.k8s.io".to_owned(),
             Self::Signals | Self::RemediationRequests | Self::StormPolicies => {
                 format!("{}.stormfold.dev", self.plural())
             }
@@ -86,6 +105,7 @@ impl WatchedResource {
             Self::RemediationRequests => "list of remediationrequests",
             Self::StormPolicies => "list of stormpolicies",
             Self::Namespaces => "list of namespaces",
+            Self::Events => "list of events",
         }
     }
 }

@@ -42,6 +42,11 @@ impl<Part: Ord> PartGate<Part> {
         }
     }
 
+    /// Whether no part is known to fail.
+    pub fn all_work(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn is_failing(&self, part: &Part) -> bool {
         self.lock().contains_key(part)
     }

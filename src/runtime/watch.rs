@@ -74,7 +74,10 @@ impl Watch {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let config = watcher::Config::default().page_size(PAGE);
+        let mut config = watcher::Config::default().page_size(PAGE);
+        if let Some(fields) = self.resource.fields() {
+            config = config.fields(fields);
+        }
         let streams = apis.into_iter().enumerate().map(|(part, api)| {
             let (health, metrics, resource) = (self.health.clone(), self.metrics.clone(), self.resource);
             let wake = Arc::new(Notify::new());
@@ -134,8 +137,9 @@ fn advice(error: &watcher::Error, resource: WatchedResource) -> String {
     match status.code {
         401 => format!("cannot watch {plural}: the API server does not accept these credentials"),
         403 => format!(
-            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {}: kubectl apply -f manifests/install.yaml",
-            resource.full_name()
+            "cannot watch {plural}: the operator's ServiceAccount needs list and watch on {}: {}",
+            resource.full_name(),
+            resource.rights()
         ),
         404 => format!("cannot watch {plural}: the CRD is not installed: kubectl apply -f crds/"),
         code => format!("cannot watch {plural}: the API server answers {code}: {}", status.message),

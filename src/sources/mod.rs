@@ -8,6 +8,7 @@ pub mod alertmanager;
 mod draft;
 pub mod grafana;
 pub mod http;
+pub mod kube_events;
 mod text;
 pub mod writer;
 

@@ -29,6 +29,7 @@ mod crd_older;
 mod crd_policy;
 mod crd_request;
 mod crd_signal;
+mod events_source;
 mod exporter;
 mod fairness;
 mod forwarder;

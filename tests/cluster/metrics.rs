@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::events_source::allow_events;
 use super::operator::Operator;
 use super::redis_server::RedisServer;
 use super::signals::table;
@@ -74,7 +75,8 @@ async fn a_working_operator() -> String {
     let (mut world, redis) = (World::new("metrics").await, RedisServer::start(&["--maxmemory", "64mb"]));
     world.redis = None;
     let url = format!("--redis-url={}", redis.url());
-    let flags = ["--ledger=redis", url.as_str(), "--gateway-listen=127.0.0.1:0"];
+    let flags = ["--ledger=redis", url.as_str(), "--gateway-listen=127.0.0.1:0", "--events-source"];
+    allow_events(&world.client, &world.namespace).await;
     let operator = Operator::start(&[&world], &flags).await;
     world.create(&table("some", "Measured", 0..12)).await;
     world.one_storm("twelve", |storm| storm.alert_count == 12).await;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use stormfold::api::RemediationRequest;
 use stormfold::storm::name::storm_name;
 
-use super::manifests::{objects, rendered};
+use super::manifests::{objects, read, rendered};
 use super::operator::{Operator, kubeconfig_of};
 use super::policies::PolicyOf;
 use super::recorder::{Recorder, Right};
@@ -25,10 +25,10 @@ use super::wait::eventually;
 use super::webhook;
 use super::world::{World, is_open};
 
-/// Makes the account and its rights as this folder renders them, for a namespace of the test; gives the rights.
-async fn install(world: &World, folder: &str) -> BTreeSet<Right> {
+/// Makes the account and its rights as these manifests have them, for a namespace of the test; gives the rights.
+async fn install(world: &World, manifests: &str) -> BTreeSet<Right> {
     let mut granted = BTreeSet::new();
-    for mut object in objects(&rendered(folder)) {
+    for mut object in objects(manifests) {
         let kind = object["kind"].as_str().unwrap().to_owned();
         if !["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"].contains(&kind.as_str()) {
             continue;
@@ -201,7 +201,7 @@ async fn all_are_used(granted: &BTreeSet<Right>, recorder: &Recorder) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_right_of_the_manifests_is_used_and_no_other_is_asked_for() {
     let world = world("rights").await;
-    let granted = install(&world, "manifests/base").await;
+    let granted = install(&world, &rendered("manifests/base")).await;
     let (operator, recorder) = operator(&world, &[]).await;
     everything(&world, &operator).await;
     // A policy that ends storms, and keeps nothing.
@@ -222,7 +222,7 @@ async fn every_right_of_the_manifests_is_used_and_no_other_is_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_right_of_the_namespaced_manifests_is_used_and_no_other_is_asked_for() {
     let world = world("rights-here").await;
-    let granted = install(&world, "manifests/overlays/namespaced").await;
+    let granted = install(&world, &rendered("manifests/overlays/namespaced")).await;
     assert!(granted.iter().all(|(_, resource, _)| resource != "namespaces" && !resource.starts_with("stormpolicies")));
     let (operator, recorder) = operator(&world, &["--built-in-policy-only", "--quiet-period=3s"]).await;
     everything(&world, &operator).await;
@@ -230,4 +230,21 @@ async fn every_right_of_the_namespaced_manifests_is_used_and_no_other_is_asked_f
     kept_too_long(&world, &ended[0]).await;
     deleted(&world, "bad", &recorder).await;
     all_are_used(&granted, &recorder).await;
+}
+
+// Beside everything else: what the component gives, and what reads Events asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_right_of_the_component_for_events_is_used_and_no_other_is_asked_for() {
+    let world = world("rights-events").await;
+    let rights = read("manifests/components/events-source/rights.yaml");
+    install(&world, &rendered("manifests/overlays/namespaced")).await;
+    let granted = install(&world, &rights).await;
+    let (_operator, recorder) = operator(&world, &["--built-in-policy-only", "--events-source"]).await;
+    eventually("every right is used", || async {
+        let used = recorder.used();
+        let idle: Vec<_> = granted.difference(&used).collect();
+        if idle.is_empty() { Ok(()) } else { Err(format!("never used: {idle:?}")) }
+    })
+    .await;
+    assert!(recorder.refused().is_empty(), "refused: {:?}", recorder.refused());
 }

@@ -14,6 +14,7 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("cluster/mod.rs", "api().get_opt", &["stormfold.dev/remediationrequests:get"]),
     ("cluster/mod.rs", "api().patch_status", &["stormfold.dev/remediationrequests/status:patch"]),
     ("cluster/receipt.rs", "api.patch_status", &["stormfold.dev/signals/status:patch"]),
+    ("sources/writer/recall.rs", "api.list", &["stormfold.dev/signals:list"]),
     ("sources/writer/mod.rs", "api.list_metadata", &["stormfold.dev/signals:list"]),
     ("sources/writer/mod.rs", "client.send", &["stormfold.dev/signals:create"]),
     ("sources/writer/series.rs", "api.list_metadata", &["stormfold.dev/signals:list"]),
@@ -39,12 +40,14 @@ const LISTED: &[&str] = &[
     "stormfold.dev/remediationrequests:list",
     "stormfold.dev/stormpolicies:list",
     "/namespaces:list",
+    "events.k8s.io/events:list",
 ];
 const WATCHED: &[&str] = &[
     "stormfold.dev/signals:watch",
     "stormfold.dev/remediationrequests:watch",
     "stormfold.dev/stormpolicies:watch",
     "/namespaces:watch",
+    "events.k8s.io/events:watch",
 ];
 
 /// Methods of kube's `Api`, `Client` and `Recorder` that make a call.
@@ -201,7 +204,10 @@ fn granted(manifest: &str) -> BTreeSet<String> {
 fn the_rights_of_the_manifests_are_those_of_the_calls_in_the_code() {
     let needed: BTreeSet<String> =
         CALLS.iter().flat_map(|(.., rights)| *rights).map(|right| (*right).to_owned()).collect();
-    let granted = granted("manifests/base/rbac.yaml");
+    let (base, events) =
+        (granted("manifests/base/rbac.yaml"), granted("manifests/components/events-source/rights.yaml"));
+    assert!(base.is_disjoint(&events), "the base reads no Events: {base:#?}");
+    let granted: BTreeSet<_> = base.union(&events).cloned().collect();
     let lacks: Vec<_> = needed.difference(&granted).collect();
     let idle: Vec<_> = granted.difference(&needed).collect();
     assert!(lacks.is_empty() && idle.is_empty(), "lacks: {lacks:#?}\nnot needed: {idle:#?}");

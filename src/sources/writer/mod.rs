@@ -2,6 +2,7 @@
 //! [`series`] tells repeats from news, `known` what is stored already.
 
 mod known;
+mod recall;
 mod series;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use kube::client::Body;
 use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, Resource};
 use tokio::sync::Semaphore;
+
+pub(super) use recall::RecalledAlert;
 
 use known::StoredSignals;
 use series::{BodySeries, Mark, Precedent, SeriesLister};
