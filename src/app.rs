@@ -34,6 +34,7 @@ use crate::runtime::watch::Watch;
 use crate::settings::RunSettings;
 use crate::sources::GatewaySettings;
 use crate::sources::alertmanager::Alertmanager;
+use crate::sources::alertmanager::poll::Poller;
 use crate::sources::grafana;
 use crate::sources::http::{self, Gateway, WebhookSource};
 use crate::sources::kube_events::EventSource;
@@ -72,7 +73,8 @@ pub async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Resu
         "stormfold starts"
     );
     let home = settings.namespace().unwrap_or(&config.default_namespace).to_owned();
-    let app = App::new(&settings, client, home, &stop);
+    let mut app = App::new(&settings, client, home, &stop);
+    app.poller = app.poller().map_err(anyhow::Error::msg)?;
     let mut loops = JoinSet::new();
     loops.spawn(admin::serve(listener, app.pages(), stop.clone()));
     if let Some(gateway) = settings.gateway() {
@@ -104,6 +106,8 @@ struct App<'a> {
     readiness: Readiness,
     clock: Clock,
     policies: Arc<Policies>,
+    /// Who asks Alertmanagers, when somebody should.
+    poller: Option<Poller>,
 }
 
 impl<'a> App<'a> {
@@ -116,7 +120,7 @@ impl<'a> App<'a> {
         } else {
             Policies::new(client.clone(), settings.policy())
         };
-        Self { settings, client, home, stop, metrics, readiness, clock, policies: Arc::new(policies) }
+        Self { settings, client, home, stop, metrics, readiness, clock, policies: Arc::new(policies), poller: None }
     }
 
     /// Works until told to stop: at once, or when this replica leads.
@@ -203,8 +207,7 @@ impl<'a> App<'a> {
     /// Whose Signals may speak of others: also those of the namespace into which the gateway puts what can be nowhere else.
     fn reach(&self) -> Reach {
         let reach = self.settings.reach(&self.home);
-        let writes = self.settings.gateway().is_some() || self.settings.sources.events_source;
-        if writes { reach.and(self.places().home()) } else { reach }
+        if self.settings.has_sources() { reach.and(self.places().home()) } else { reach }
     }
 
     /// Takes webhooks, whatever else this process does.
@@ -336,6 +339,16 @@ impl<'a> App<'a> {
             let source = EventSource { client, watch, writer: self.writer(self.client.clone()), clock, metrics };
             loops.spawn(source.run(self.stop.clone()));
         }
+        if let Some(poller) = self.poller.clone() {
+            loops.spawn(poller.run(self.stop.clone()));
+        }
+    }
+
+    /// The message says what is wrong with the settings.
+    fn poller(&self) -> Result<Option<Poller>, String> {
+        let Some(poll) = self.settings.poll() else { return Ok(None) };
+        let (clock, notice) = (self.clock.clone(), self.readiness.notice("alertmanager"));
+        Poller::open(poll, self.writer(self.client.clone()), clock, self.metrics.clone(), notice).map(Some)
     }
 
     /// Stores what sources report.

@@ -4,6 +4,7 @@ mod events;
 mod gateway;
 mod labels;
 mod ledger;
+mod polls;
 mod server;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use labels::{
     RereadLabel, RereadLabels, SignalLabels, SignalResult, WatchLabels, WatchedResource, WriteLabels, WriteResult,
 };
 pub use ledger::{LedgerMetrics, LedgerOperation, MemoryLedgerMetrics, MergeOutcome};
+pub use polls::{PollMetrics, PollResult, ToldByPoll};
 pub use server::{ServerMetrics, ServerReading};
 
 /// The metrics; cheap to clone, all clones are one.
@@ -58,6 +60,7 @@ pub struct Metrics {
     pub memory_ledger: MemoryLedgerMetrics,
     pub gateway: GatewayMetrics,
     pub events: EventMetrics,
+    pub polls: PollMetrics,
 }
 
 impl Default for Metrics {
@@ -118,6 +121,7 @@ impl Default for Metrics {
             memory_ledger: MemoryLedgerMetrics::register(&mut registry),
             gateway: GatewayMetrics::register(&mut registry),
             events: EventMetrics::register(&mut registry),
+            polls: PollMetrics::register(&mut registry),
             registry: Arc::new(registry),
         };
         metrics.begin();

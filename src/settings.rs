@@ -17,6 +17,7 @@ pub use sources::SourceFlags;
 use crate::ledger::redis::RedisSettings;
 use crate::runtime::leader::LeaseDuration;
 use crate::sources::GatewaySettings;
+use crate::sources::alertmanager::poll::PollSettings;
 use crate::storm::resource::is_dns_label;
 use crate::storm::{Policy, Reach};
 
@@ -160,6 +161,16 @@ impl RunSettings {
     /// The gateway, when it is wanted.
     pub fn gateway(&self) -> Option<GatewaySettings> {
         self.gateway.settings()
+    }
+
+    /// Which Alertmanagers to ask; `None`: nobody.
+    pub fn poll(&self) -> Option<PollSettings> {
+        self.sources.poll(self.gateway.limits(), self.gateway.settings_file())
+    }
+
+    /// Whether anything but people makes Signals.
+    pub fn has_sources(&self) -> bool {
+        self.gateway().is_some() || self.sources.events_source || self.poll().is_some()
     }
 
     /// The operator's own namespace, where it is stated. An empty one is none, as with the others.

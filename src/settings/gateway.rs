@@ -73,7 +73,7 @@ impl GatewayFlags {
         let file = |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
         Some(GatewaySettings {
             listen: self.listen?,
-            limits: Limits { batch: self.batch, max_body: self.max_body, timeout: self.timeout },
+            limits: self.limits(),
             security: SecuritySettings {
                 token_file: file(&self.token_file),
                 cert_file: file(&self.tls_cert_file),
@@ -82,8 +82,16 @@ impl GatewayFlags {
                 allow_anonymous: self.allow_anonymous,
                 allow_plaintext: self.allow_plaintext,
             },
-            settings_file: file(&self.settings_file),
+            settings_file: self.settings_file(),
         })
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { batch: self.batch, max_body: self.max_body, timeout: self.timeout }
+    }
+
+    pub(super) fn settings_file(&self) -> Option<PathBuf> {
+        self.settings_file.clone().filter(|file| !file.as_os_str().is_empty())
     }
 
     pub(super) fn validate(&self) -> Result<(), String> {

@@ -31,6 +31,8 @@ pub(super) const MAX_ANNOTATION: usize = 4_096;
 /// As `spec.source`.
 pub(super) const MAX_INSTANCE: usize = 253;
 const MAX_URL: usize = 2_048;
+/// As `spec.table` of a Signal, where it counts characters: a byte is at most one.
+pub(super) const MAX_TABLE: usize = 262_144;
 
 /// Name and value of each label, in order.
 pub(super) type LabelPairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -89,6 +91,16 @@ pub(super) struct BodyFacts<'a> {
     pub(super) received: Timestamp,
 }
 
+fn bucket(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS
+}
+
+/// The five minutes that what came between these times can be of, by anybody's clock.
+pub(super) fn buckets(from: Timestamp, to: Timestamp) -> impl Iterator<Item = i64> {
+    let count = (bucket(to) - bucket(from)) / BUCKET_SECONDS + 1;
+    (-1..=count).map(move |n| bucket(from) + n * BUCKET_SECONDS)
+}
+
 /// What all Signals of a body have.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -124,7 +136,7 @@ impl Shared {
             source,
             incomplete: body.incomplete,
             received: body.received,
-            bucket: body.received.as_second().div_euclid(BUCKET_SECONDS) * BUCKET_SECONDS,
+            bucket: bucket(body.received),
         }
     }
 }

@@ -69,7 +69,7 @@ async fn told_by_controller(
     events.create(&PostParams::default(), &serde_json::from_value(event).unwrap()).await.unwrap();
 }
 
-// An image that cannot be pulled: before and after a restart, and whatever else is told.
+// Pods that crash: before and after a restart, and whatever else is told.
 #[tokio::test]
 async fn warnings_are_a_storm_without_any_prometheus_and_a_restart_doubles_nothing() {
     let world = World::new("events").await;

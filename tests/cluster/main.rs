@@ -18,6 +18,7 @@ mod agreement_score;
 mod agreement_sides;
 #[path = "../support/alertmanager.rs"]
 mod alertmanager;
+mod alertmanager_polls;
 mod bad_input;
 mod bounds;
 mod counting;

@@ -75,7 +75,13 @@ async fn a_working_operator() -> String {
     let (mut world, redis) = (World::new("metrics").await, RedisServer::start(&["--maxmemory", "64mb"]));
     world.redis = None;
     let url = format!("--redis-url={}", redis.url());
-    let flags = ["--ledger=redis", url.as_str(), "--gateway-listen=127.0.0.1:0", "--events-source"];
+    let flags = [
+        "--ledger=redis",
+        url.as_str(),
+        "--gateway-listen=127.0.0.1:0",
+        "--events-source",
+        "--alertmanager-url=http://127.0.0.1:9",
+    ];
     allow_events(&world.client, &world.namespace).await;
     let operator = Operator::start(&[&world], &flags).await;
     world.create(&table("some", "Measured", 0..12)).await;

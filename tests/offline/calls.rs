@@ -85,7 +85,7 @@ const METHODS: &[&str] = &[
 /// What makes calls by itself.
 const FUNCTIONS: &[&str] = &["watcher", "metadata_watcher", "reflector", "finalizer"];
 
-/// Who is called so in a file that has an API, and is a map, a channel or one of ours.
+/// Who is called so in a file that has an API, and is a map, a channel, one of ours, or a client of something else.
 const OTHERS: &[(&str, &str)] = &[
     ("sources/writer/series.rs", "all.get"),
     ("sources/writer/series.rs", "by_namespace.get"),
@@ -94,6 +94,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("sources/writer/series.rs", "listing.get"),
     ("sources/writer/series.rs", "or_default().entry"),
     ("sources/writer/series.rs", "self.list"),
+    ("sources/alertmanager/poll/peer.rs", "client.send"),
+    ("sources/alertmanager/poll/peer.rs", "labels.get"),
+    ("sources/alertmanager/poll/peer.rs", "starts_at.get"),
     ("app.rs", "crds.watch"),
     ("app.rs", "self.watch"),
     ("cluster/mod.rs", "self.create"),

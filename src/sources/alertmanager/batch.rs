@@ -13,14 +13,13 @@ use super::body::{Alert, Body, read_alert, read_annotations};
 use super::rules::{SignMemo, TargetRules};
 use super::target::About;
 use crate::sources::draft::{
-    BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, Shared, bounded,
+    BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, MAX_TABLE, Shared,
+    bounded,
 };
 use crate::sources::text::clean;
 use crate::storm::given;
 use crate::storm::resource::extract_resource_name;
 
-/// As `spec.table` of a Signal, where it counts characters: a byte is at most one.
-const MAX_TABLE: usize = 262_144;
 /// Longer ones are no fingerprints of Alertmanager's.
 const MAX_FINGERPRINT: usize = 64;
 

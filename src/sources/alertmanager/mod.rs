@@ -8,6 +8,7 @@ mod batch;
 pub mod body;
 mod dialect;
 mod explain;
+pub mod poll;
 pub mod rules;
 mod target;
 

@@ -151,7 +151,7 @@ mod tests {
         let mut event = json!({
             "metadata": { "name": "web-0.18", "namespace": "prod", "creationTimestamp": "2026-01-02T15:00:00Z",
                 "managedFields": [{ "manager": "kubelet", "operation": "Update", "time": "2026-01-02T15:30:00Z" }] },
-            "eventTime": null, "reason": "BackOff", "type": "Warning", "note": "Back-off pulling image \"web:nope\"\n",
+            "eventTime": null, "reason": "BackOff", "type": "Warning", "note": "Back-off restarting failed container \"web\"\n",
             "regarding": { "kind": "Pod", "namespace": "prod", "name": "web-0", "apiVersion": "v1", "fieldPath": "spec.containers{web}" },
             "deprecatedSource": { "component": "kubelet", "host": "n1" }, "deprecatedCount": 17,
             "deprecatedFirstTimestamp": "2026-01-02T14:59:59Z", "deprecatedLastTimestamp": "2026-01-02T19:30:00Z",
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(event.group, EventGroup { namespace: Some("prod".into()), reason: "BackOff".into() });
         assert_eq!(
             (event.resource.as_str(), event.note.as_str()),
-            ("Pod/web-0", "Back-off pulling image \"web:nope\"")
+            ("Pod/web-0", "Back-off restarting failed container \"web\"")
         );
         assert_eq!(event.began, "2026-01-02T14:59:59Z".parse().unwrap());
         // By the clock of the API server: that of the node is four hours ahead.

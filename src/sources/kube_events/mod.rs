@@ -23,7 +23,7 @@ use event::{EventFingerprint, EventGroup, NoAlert, read_event};
 use fold::{DueSignal, EventFold, Folded};
 
 use super::draft::{BodyFacts, Draft, DraftKey, LabelPairs, Shared};
-use super::writer::{RecalledAlert, SignalWriter, told};
+use super::writer::{LatestReports, RecalledAlert, SignalWriter, told};
 use crate::metrics::{EventResult, Metrics, SourceLabel};
 use crate::runtime::backoff::{Backoff, delay};
 use crate::runtime::clock::Clock;
@@ -108,11 +108,12 @@ impl EventSource {
     async fn recall(&self) -> EventFold {
         let mut backoff = Backoff::default();
         loop {
-            match self.writer.recall(KIND).await {
-                Ok(alerts) => {
+            let mut latest = LatestReports::default();
+            match self.writer.recall(KIND, None, &mut latest).await {
+                Ok(()) => {
                     let mut fold = EventFold::default();
-                    for alert in alerts {
-                        remember(&mut fold, alert);
+                    for alert in latest.firing() {
+                        remember(&mut fold, alert.clone());
                     }
                     tracing::info!(
                         alerts = fold.len(),
@@ -186,7 +187,7 @@ impl Running {
 
 fn remember(fold: &mut EventFold, alert: RecalledAlert) {
     let Some(fingerprint) = fingerprint(&alert.fingerprint) else { return };
-    let DraftKey { namespace, name: reason, .. } = alert.key;
+    let DraftKey { namespace, name: reason, .. } = alert.key.as_ref().clone();
     let began = alert.starts_at.unwrap_or(alert.reported_at);
     fold.recall(EventGroup { namespace, reason }, fingerprint, alert.resource, [began, alert.reported_at]);
 }

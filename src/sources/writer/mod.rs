@@ -18,7 +18,7 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, Client, Resource};
 use tokio::sync::Semaphore;
 
-pub(super) use recall::RecalledAlert;
+pub(super) use recall::{LatestReports, RecalledAlert};
 
 use known::StoredSignals;
 use series::{BodySeries, Mark, Precedent, SeriesLister};

@@ -1,13 +1,15 @@
 //! What the Signals of one source say by now: a source that has to tell ends, and was begun anew, knows again what it told of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
-use super::super::draft::{DraftKey, FieldDigest};
+use super::super::draft::{DraftKey, FieldDigest, buckets};
 use super::SignalWriter;
+use super::series::Mark;
 use crate::api::{self, Signal};
 use crate::runtime::error::{ApiError, call};
 use crate::runtime::guarded::Guarded;
@@ -19,7 +21,7 @@ const MOST: usize = 100_000;
 /// An alert whose latest report fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sources) struct RecalledAlert {
-    pub(in crate::sources) key: DraftKey,
+    pub(in crate::sources) key: Arc<DraftKey>,
     /// `None`: not told, or not to be read.
     pub(in crate::sources) starts_at: Option<Timestamp>,
     pub(in crate::sources) fingerprint: String,
@@ -30,32 +32,41 @@ pub(in crate::sources) struct RecalledAlert {
 
 /// The latest report of each alert, whatever comes first.
 #[derive(Default)]
-struct LatestReports(HashMap<[u8; 16], (Timestamp, Option<RecalledAlert>)>);
+pub(in crate::sources) struct LatestReports(HashMap<[u8; 16], (Timestamp, Option<RecalledAlert>)>);
 
 impl SignalWriter {
-    /// The alerts of a source of this kind that fire, as Signals say where it puts them.
-    pub(in crate::sources) async fn recall(&self, kind: &str) -> Result<Vec<RecalledAlert>, ApiError> {
-        let mut latest = LatestReports::default();
+    /// Reads what the Signals of a source of this kind say, where it puts them; `span`: only those that came within.
+    pub(in crate::sources) async fn recall(
+        &self,
+        kind: &str,
+        span: Option<[Timestamp; 2]>,
+        latest: &mut LatestReports,
+    ) -> Result<(), ApiError> {
+        let mut selector = format!("{}/source={kind}", api::GROUP);
+        if let Some([from, to]) = span {
+            let within: Vec<_> = buckets(from, to).map(|bucket| bucket.to_string()).collect();
+            selector = format!("{selector},{} in ({})", Mark::Received.key(), within.join(","));
+        }
         let everywhere = [None];
         let watched: Vec<_> = self.places.watched.iter().map(|namespace| Some(namespace.as_str())).collect();
         for namespace in if watched.is_empty() { &everywhere[..] } else { &watched } {
             let client = self.client.clone();
             let api: Api<Guarded<Signal>> =
                 namespace.map_or_else(|| Api::all(client.clone()), |own| Api::namespaced(client.clone(), own));
-            let mut params = ListParams::default().labels(&format!("{}/source={kind}", api::GROUP)).limit(PAGE);
+            let mut params = ListParams::default().labels(&selector).limit(PAGE);
             loop {
                 let page = call(|| format!("list the Signals of {kind}"), api.list(&params)).await?;
                 page.items
                     .iter()
                     .filter_map(|signal| signal.0.as_ref().ok())
-                    .for_each(|signal| self.read(signal, &mut latest));
+                    .for_each(|signal| self.read(signal, latest));
                 match page.metadata.continue_.filter(|next| !next.is_empty()) {
                     Some(next) => params = params.continue_token(&next),
                     None => break,
                 }
             }
         }
-        Ok(latest.firing())
+        Ok(())
     }
 
     /// What a Signal may not say is not believed: its end would be told elsewhere, in our name.
@@ -73,12 +84,12 @@ impl LatestReports {
         let spec = &signal.spec;
         let created = signal.creation_timestamp().map(|time| time.0);
         let Some(reported_at) = spec.reported_at.as_ref().map(|time| time.0).or(created) else { return };
-        let key = DraftKey {
+        let key = Arc::new(DraftKey {
             namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
             cluster: spec.cluster.clone(),
             name: spec.name.clone(),
             severity: spec.severity,
-        };
+        });
         for line in spec.table.iter().flat_map(|table| table.lines()) {
             let mut fields = line.splitn(4, ' ');
             let (Some(state), Some(starts_at), Some(fingerprint), Some(resource)) =
@@ -113,8 +124,24 @@ impl LatestReports {
         }
     }
 
-    fn firing(self) -> Vec<RecalledAlert> {
-        self.0.into_values().filter_map(|(_, firing)| firing).collect()
+    /// The alerts that fire.
+    pub(in crate::sources) fn firing(&self) -> impl Iterator<Item = &RecalledAlert> {
+        self.0.values().filter_map(|(_, firing)| firing.as_ref())
+    }
+
+    /// Forgets which alerts had ended by then: no Signal of that time is read again.
+    pub(in crate::sources) fn forget_ends(&mut self, before: Timestamp) {
+        self.0.retain(|_, (latest, firing)| firing.is_some() || *latest >= before);
+    }
+
+    /// From Signals, as if they were stored in these namespaces.
+    #[cfg(test)]
+    pub(in crate::sources) fn of(signals: &[(Signal, &str)]) -> Self {
+        let mut latest = Self::default();
+        for (signal, namespace) in signals {
+            latest.read(signal, namespace);
+        }
+        latest
     }
 }
 
@@ -148,10 +175,10 @@ mod tests {
             for n in order {
                 latest.read(&signals[n], "prod");
             }
-            let mut firing = latest.firing();
+            let mut firing: Vec<_> = latest.firing().collect();
             firing.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
             let told =
-                |alert: &RecalledAlert| (alert.fingerprint.clone(), alert.resource.clone(), alert.starts_at.is_some());
+                |alert: &&RecalledAlert| (alert.fingerprint.clone(), alert.resource.clone(), alert.starts_at.is_some());
             let told: Vec<_> = firing.iter().map(told).collect();
             assert_eq!(told, [("a".into(), "Pod/a".into(), true), ("c".into(), "Pod/c".into(), false)]);
             assert_eq!(firing[0].key.namespace.as_deref(), Some("prod"));

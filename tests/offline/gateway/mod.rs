@@ -7,5 +7,6 @@ mod examples;
 mod grafana;
 mod memory;
 mod places;
+mod polls;
 mod tls;
 mod world;

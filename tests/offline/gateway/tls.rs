@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::world::{Answer, World, body, exchange, settings};
 
 /// An authority, and what it has signed.
-struct Authority(TempDir);
+pub struct Authority(TempDir);
 
 fn openssl(folder: &Path, arguments: &str) {
     let output =
@@ -26,7 +26,7 @@ fn openssl(folder: &Path, arguments: &str) {
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
         openssl(
             folder.path(),
@@ -37,7 +37,7 @@ impl Authority {
     }
 
     /// Signs a certificate of this name, over any of the same name.
-    fn sign(&self, name: &str) {
+    pub fn sign(&self, name: &str) {
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         openssl(self.0.path(), &format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
         openssl(
@@ -49,11 +49,11 @@ impl Authority {
         std::fs::rename(self.0.path().join(format!("{name}.new")), self.0.path().join(format!("{name}.crt"))).unwrap();
     }
 
-    fn path(&self, file: &str) -> std::path::PathBuf {
+    pub fn path(&self, file: &str) -> std::path::PathBuf {
         self.0.path().join(file)
     }
 
-    fn certificate(&self, file: &str) -> CertificateDer<'static> {
+    pub fn certificate(&self, file: &str) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.path(file)).unwrap()
     }
 
