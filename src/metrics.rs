@@ -80,8 +80,7 @@ impl Default for Metrics {
         let clamped_times = register!("clamped_times", "Times too far from their Signal's creation to be believed");
         let leading = register!("leading", "1: this replica works: it holds the Lease, or needs none");
         let open_storms = register!("open_storms", "Storms open in the cluster");
-        let oldest_open_storm =
-            register!("oldest_open_storm_seconds", "Age of the storm that is open for longest; 0: none is");
+        let oldest_open_storm = register!("oldest_open_storm_seconds", "Age of the oldest open storm; 0: none is");
         let requests = register!("requests", "RemediationRequests in the cluster, open and closed");
         let request_alerts = register!("request_alerts", "Alerts that they stand for");
         let owed_receipts = register!("owed_receipts", "Signals merged whose status is not written yet");
