@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, Resource};
+use stormfold_core::engine::Engine;
 use stormfold_core::engine::call::ObjectName;
 use stormfold_core::engine::fair::{FairQueue, Place};
 use stormfold_core::request::Request;
@@ -127,7 +128,7 @@ impl Retention {
         while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             // Before all Signals were read, the ledger may not know what fires on.
             let closed = self.inbox.look(|engine| {
-                engine.digests().filter(|_| engine.requests_listed()).map(|key| (key, engine.store().closed()))
+                engine.digests().filter(|_| engine.requests_listed()).map(|key| (key, closed_storms(engine)))
             });
             let Some(Some((digests, closed))) = stop.run_until_cancelled(closed).await.flatten() else { continue };
             let ids: HashSet<StormId> = closed.iter().map(|object| object.id).collect();
@@ -284,6 +285,14 @@ impl Retention {
         }
         Ok(())
     }
+}
+
+/// The closed storms whose Signals nobody needs. While Signals wait for a RemediationRequest that is refused, what a person has handled may be told by
+/// the receipts of older Signals alone.
+fn closed_storms(engine: &Engine) -> Vec<Arc<Request>> {
+    let mut closed = engine.store().closed();
+    closed.retain(|object| !engine.receipts().is_refused(object.id.key));
+    closed
 }
 
 /// What is due, strictly after its time. An object without an end is kept.

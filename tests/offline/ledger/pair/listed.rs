@@ -46,8 +46,12 @@ impl Delivered {
 }
 
 impl Play<'_> {
-    /// As retention does. No report is as late as what goes is old.
+    /// As retention does. No report is as late as what goes is old, and a receipt is written long before that: whoever can delete Signals can write
+    /// them, and where a RemediationRequest is refused, retention waits.
     pub(super) async fn retire(&mut self) {
+        if self.delivered.iter().any(|signal| signal.storm.is_some() && signal.receipt != signal.storm) {
+            return;
+        }
         let alerts = self.memory.alerts(self.key.key).await.unwrap();
         for signal in std::mem::take(&mut self.delivered) {
             let end = signal.receipt.filter(|epoch| self.open != Some(*epoch)).map(|epoch| self.ended[&epoch]);

@@ -52,6 +52,11 @@ impl Owed {
     fn count(&self) -> usize {
         self.merged.len() + self.claimed.len() + self.released
     }
+
+    /// The oldest that waits for a publish.
+    fn first_unpublished(&self) -> Option<&Receipt> {
+        self.claimed.iter().chain(&self.merged).next()
+    }
 }
 
 /// A receipt that may be written.
@@ -134,9 +139,16 @@ impl Receipts {
 
     /// The namespace of the Signals that are owed a receipt of this storm and may not have it yet.
     pub(crate) fn namespace_of(&self, id: StormId) -> Option<Arc<str>> {
-        let owed = self.storms.get(&id)?;
-        let first = owed.merged.iter().chain(&owed.claimed).next()?;
+        let first = self.storms.get(&id)?.first_unpublished()?;
         Some(first.signal.namespace.as_str().into())
+    }
+
+    /// Whether Signals of this key wait, and were told so, for a RemediationRequest that the API server refuses.
+    pub fn is_refused(&self, key: StormKey) -> bool {
+        let of = |epoch| StormId { key, epoch };
+        let mut first =
+            self.storms.range(of(Epoch::MIN)..=of(Epoch::MAX)).filter_map(|(_, owed)| owed.first_unpublished());
+        first.any(|receipt| receipt.pending.is_some())
     }
 
     /// The last storm of a key that this Signal is owed a receipt of.
