@@ -134,6 +134,7 @@ impl<'a> App<'a> {
             ended = self.until_stopped(loops) => return ended,
         }
         loops.spawn(crds.watch(self.stop.clone()));
+        self.follow_policies(loops);
         let Some(election) = self.election() else {
             self.metrics.leading.set(1);
             self.start(loops);
@@ -233,10 +234,10 @@ impl<'a> App<'a> {
         gateway: &GatewaySettings,
         writer: &Arc<SignalWriter>,
     ) -> Result<Vec<Arc<dyn WebhookSource>>, String> {
-        let metrics = || self.metrics.gateway.clone();
+        let (policies, metrics) = (|| self.policies.clone(), || self.metrics.gateway.clone());
         Ok(vec![
-            Alertmanager::open(gateway, writer.clone(), metrics())?,
-            grafana::open(gateway, writer.clone(), metrics())?,
+            Alertmanager::open(gateway, policies(), writer.clone(), metrics())?,
+            grafana::open(gateway, policies(), writer.clone(), metrics())?,
         ])
     }
 
@@ -314,16 +315,22 @@ impl<'a> App<'a> {
         ledger
     }
 
-    /// The watches that keep the policies, unless the built-in one rules alone.
+    /// Every replica takes webhooks, and cuts them into Signals by what the policies group by.
+    fn follow_policies(&self, loops: &mut JoinSet<()>) {
+        if !self.settings.built_in_policy_only {
+            let watch = self.watch(WatchedResource::StormPolicies);
+            loops.spawn(watch_policies(self.client.clone(), watch, self.policies.clone(), self.stop.clone()));
+        }
+    }
+
+    /// What the one that leads needs of policies beside them, unless the built-in one rules alone.
     fn start_policies(&self, inbox: &Inbox, loops: &mut JoinSet<()>) {
         if self.settings.built_in_policy_only {
             return;
         }
         let (client, policies, stop) = (|| self.client.clone(), || self.policies.clone(), || self.stop.clone());
-        let objects = self.watch(WatchedResource::StormPolicies);
         let namespaces = self.watch(WatchedResource::Namespaces);
         let clock = self.clock.clone();
-        loops.spawn(watch_policies(client(), objects, policies(), stop()));
         loops.spawn(watch_namespaces(client(), namespaces, policies(), stop()));
         let (inbox, metrics) = (inbox.clone(), self.metrics.clone());
         loops.spawn(write_statuses(policies(), client(), inbox, move || clock.now(), metrics, stop()));
@@ -348,7 +355,8 @@ impl<'a> App<'a> {
     fn poller(&self) -> Result<Option<Poller>, String> {
         let Some(poll) = self.settings.poll() else { return Ok(None) };
         let (clock, notice) = (self.clock.clone(), self.readiness.notice("alertmanager"));
-        Poller::open(poll, self.writer(self.client.clone()), clock, self.metrics.clone(), notice).map(Some)
+        let writer = self.writer(self.client.clone());
+        Poller::open(poll, self.policies.clone(), writer, clock, self.metrics.clone(), notice).map(Some)
     }
 
     /// Stores what sources report.

@@ -129,6 +129,11 @@ impl Policies {
         self.changes.subscribe()
     }
 
+    /// Waits until the first list of policies is complete: before that a webhook could be cut into Signals that have too much in common.
+    pub async fn policies_listed(&self) {
+        let _ = self.listed.subscribe().wait_for(|(policies, _)| *policies).await;
+    }
+
     /// Waits until the first lists are complete: before that a Signal could come under a wrong policy.
     pub async fn listed(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.

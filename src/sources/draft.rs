@@ -5,8 +5,8 @@
 //! out whether something else was reported in between. Hours later the same alerts have another bucket and are reported anew: still
 //! firing. A repeat on the other side of a bucket's border makes one more Signal; nothing is counted twice, because an occurrence is known
 //! by its fingerprint and resource, whatever Signal reports it. What is for people only (annotations, the sender's address) is left out of
-//! the digest: the two of a pair differ in it. So are the labels that alerts share, by which policies group: the table has the alerts'
-//! fingerprints, and those are made of their labels.
+//! the digest: the two of a pair differ in it. So are the labels that alerts share: the table has the alerts' fingerprints, and those are
+//! made of their labels.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub(super) struct Draft {
     pub(super) series: String,
     /// The namespace of the trouble.
     pub(super) namespace: Option<String>,
+    /// Those of its labels that its storm depends on.
+    telling: BTreeMap<String, String>,
     /// But for what it shares with all Signals of the body.
     pub(super) own: api::SignalSpec,
     pub(super) shared: Arc<Shared>,
@@ -57,9 +59,9 @@ impl Draft {
         let mut spec = self.own.clone();
         spec.source = Some(self.shared.source.clone());
         spec.reported_at = Some(self.shared.received.into());
-        // The labels that the sender grouped by are shared by definition, and policies group by them: others make room for them.
+        // What its storm depends on, and what the sender grouped by, which is shared by definition: others make room for them.
         let own = std::mem::replace(&mut spec.labels, self.shared.group_labels.clone());
-        for (name, value) in own {
+        for (name, value) in self.telling.clone().into_iter().chain(own) {
             if spec.labels.len() < MAX_LABELS {
                 spec.labels.entry(name).or_insert(value);
             }
@@ -149,6 +151,8 @@ pub(super) struct DraftKey {
     pub(super) cluster: Option<String>,
     pub(super) name: String,
     pub(super) severity: Severity,
+    /// The labels that its storm depends on, by the policies in force; in bounds.
+    pub(super) telling: BTreeMap<String, String>,
 }
 
 impl DraftKey {
@@ -180,6 +184,7 @@ impl DraftKey {
                 table: Some(table),
             },
             namespace: self.namespace.clone(),
+            telling: self.telling.clone(),
             shared: shared.clone(),
         }
     }
@@ -193,6 +198,10 @@ impl DraftKey {
         digest.add(self.cluster.as_deref().unwrap_or_default().as_bytes());
         digest.add(self.name.as_bytes());
         digest.add(&self.severity.rank().to_be_bytes());
+        for (name, value) in &self.telling {
+            digest.add(name.as_bytes());
+            digest.add(value.as_bytes());
+        }
         let series = digest.clone().finish();
         digest.add(&[u8::from(shared.incomplete)]);
         digest.add(table.as_bytes());
@@ -217,8 +226,12 @@ impl FieldDigest {
 }
 
 /// A map that a Signal can hold: the first entries by name, keys and values cut.
-pub(super) fn bounded(labels: &LabelPairs<'_>, entries: usize, value: usize) -> BTreeMap<String, String> {
-    let texts = labels.iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
+pub(super) fn bounded<'a>(
+    labels: impl IntoIterator<Item = &'a (Cow<'a, str>, Cow<'a, str>)>,
+    entries: usize,
+    value: usize,
+) -> BTreeMap<String, String> {
+    let texts = labels.into_iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
     let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
     while map.len() > entries {
         map.pop_last();

@@ -37,6 +37,7 @@ mod forwarder;
 mod gateway;
 mod gateway_again;
 mod gateway_alertmanager;
+mod gateway_policies;
 #[path = "../support/http.rs"]
 mod http;
 mod large;

@@ -87,7 +87,7 @@ impl<'a> Replicas<'a> {
 }
 
 /// Gives the operator's account what it needs for a Lease in this namespace, as manifests/base/rbac.yaml does in its own.
-async fn allow_lease(client: &Client, namespace: &str) {
+pub async fn allow_lease(client: &Client, namespace: &str) {
     let metadata = || ObjectMeta { name: Some("lease".into()), ..ObjectMeta::default() };
     let may = |verbs: &[&str], names: Option<&str>| PolicyRule {
         api_groups: Some(vec!["coordination.k8s.io".into()]),

@@ -50,7 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies", "watch"]),
     ("replay", &["core", "storm", "api", "runtime", "ledger", "cluster", "policies", "watch"]),
     ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies"]),
-    ("sources", &["storm", "api", "metrics", "runtime"]),
+    ("sources", &["storm", "api", "metrics", "runtime", "policies"]),
     ("admin", &["metrics", "runtime"]),
     ("settings", &["storm", "runtime", "ledger", "sources"]),
     ("telemetry", &["settings"]),

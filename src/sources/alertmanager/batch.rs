@@ -1,8 +1,8 @@
-//! One body becomes a few Signals: one for each namespace, alert name, severity, cluster and group labels, and for at most so many
-//! occurrences. Pure, and the same for every delivery of the same alerts within five minutes (see [`super::super::draft`]).
+//! One body becomes a few Signals: one for each namespace, alert name, severity, cluster, group labels, and values of the labels that policies
+//! group or match by, and for at most so many occurrences. Pure, and the same for every delivery of the same alerts within five minutes (see [`super::super::draft`]).
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,14 +11,13 @@ use serde_json::value::RawValue;
 
 use super::body::{Alert, Body, read_alert, read_annotations};
 use super::rules::{SignMemo, TargetRules};
-use super::target::About;
 use crate::sources::draft::{
     BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, MAX_TABLE, Shared,
     bounded,
 };
 use crate::sources::text::clean;
-use crate::storm::given;
 use crate::storm::resource::extract_resource_name;
+use crate::storm::{PolicySet, given};
 
 /// Longer ones are no fingerprints of Alertmanager's.
 const MAX_FINGERPRINT: usize = 64;
@@ -90,10 +89,18 @@ impl Line {
     }
 }
 
-/// Makes Signals of a body that came at `received`.
-pub(super) fn batch(body: &Body<'_>, rules: &TargetRules, max_lines: usize, received: Timestamp) -> Webhook {
+/// Makes Signals of a body that came at `received`, under these policies.
+pub(super) fn batch(
+    body: &Body<'_>,
+    rules: &TargetRules,
+    policies: &PolicySet,
+    max_lines: usize,
+    received: Timestamp,
+) -> Webhook {
     let mut reader = AlertReader {
         rules,
+        policies,
+        telling: HashMap::new(),
         body,
         groups: Vec::new(),
         places: HashMap::new(),
@@ -125,6 +132,9 @@ fn shared(body: &Body<'_>, received: Timestamp) -> Shared {
 /// Goes through the alerts.
 struct AlertReader<'a> {
     rules: &'a TargetRules,
+    policies: &'a PolicySet,
+    /// By alert name: the labels that its storm depends on.
+    telling: HashMap<String, BTreeSet<&'a str>>,
     body: &'a Body<'a>,
     groups: Vec<AlertGroup<'a>>,
     places: HashMap<DraftKey, usize>,
@@ -168,7 +178,14 @@ impl<'a> AlertReader<'a> {
         let start = starts_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
         let identity = identity(fingerprint, &alert.labels);
         let text = format!("{state} {start} {identity} {resource}\n");
-        let key = key(about);
+        let telling = self.telling(&about.name, &alert.labels);
+        let key = DraftKey {
+            namespace: about.namespace.map(str::to_owned),
+            cluster: about.cluster.map(Cow::into_owned),
+            name: about.name.into_owned(),
+            severity: about.severity,
+            telling,
+        };
         let line = Line { starts_at, text, alert: index };
         let mut annotations = read_annotations(&alert);
         let links = (self.body.dialect.links)(raw);
@@ -187,15 +204,15 @@ impl<'a> AlertReader<'a> {
         }
         Ok(AlertVerdict::In(0))
     }
-}
 
-/// Owned, because what an alert is about is borrowed from its labels, which do not stay.
-fn key(about: About<'_>) -> DraftKey {
-    DraftKey {
-        namespace: about.namespace.map(str::to_owned),
-        cluster: about.cluster.map(Cow::into_owned),
-        name: about.name.into_owned(),
-        severity: about.severity,
+    /// Those of an alert's labels that its storm depends on.
+    fn telling(&mut self, name: &str, labels: &LabelPairs<'_>) -> BTreeMap<String, String> {
+        if !self.telling.contains_key(name) {
+            self.telling.insert(name.to_owned(), self.policies.telling_labels(name));
+        }
+        let telling = self.telling.get(name).into_iter().flatten();
+        let values = telling.filter_map(|telling| labels.iter().find(|(label, _)| label == telling));
+        bounded(values, MAX_LABELS, MAX_LABEL)
     }
 }
 

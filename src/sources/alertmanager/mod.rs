@@ -14,6 +14,7 @@ mod target;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -34,15 +35,21 @@ use super::http::answer::Problem;
 use super::writer::{SignalWriter, told};
 use super::{GatewaySettings, Limits};
 use crate::metrics::{AlertResult, GatewayMetrics, SourceLabel};
+use crate::policies::Policies;
+use crate::storm::PolicySet;
 
 /// Reading a larger body takes longer than others should wait for their turn on a thread.
 const LONG_READ: usize = 64 * 1024;
+
+/// How long a webhook waits for the policies of a process that has just begun, before it is told to come again.
+const POLICY_WAIT: Duration = Duration::from_secs(5);
 
 /// Takes the webhooks of Alertmanager, or of one who speaks like it.
 pub struct Alertmanager {
     dialect: &'static Dialect,
     limits: Limits,
     rules: Arc<TargetRules>,
+    policies: Arc<Policies>,
     writer: Arc<SignalWriter>,
     metrics: GatewayMetrics,
 }
@@ -59,30 +66,35 @@ impl Alertmanager {
     /// Reads the settings file; the message says what is wrong with it.
     pub fn open(
         settings: &GatewaySettings,
+        policies: Arc<Policies>,
         writer: Arc<SignalWriter>,
         metrics: GatewayMetrics,
     ) -> Result<Arc<Self>, String> {
-        Self::speaking(&ALERTMANAGER, settings, writer, metrics)
+        Self::speaking(&ALERTMANAGER, settings, policies, writer, metrics)
     }
 
     /// The same for those who send this.
     pub(super) fn speaking(
         dialect: &'static Dialect,
         settings: &GatewaySettings,
+        policies: Arc<Policies>,
         writer: Arc<SignalWriter>,
         metrics: GatewayMetrics,
     ) -> Result<Arc<Self>, String> {
         let rules = rules_of(settings.settings_file.as_deref())?;
         let rules = Arc::new(rules.reaching(writer.reach()));
-        Ok(Arc::new(Self { dialect, limits: settings.limits, rules, writer, metrics }))
+        Ok(Arc::new(Self { dialect, limits: settings.limits, rules, policies, writer, metrics }))
     }
 
     async fn batch(&self, bytes: Vec<u8>, received: Timestamp) -> Result<Webhook, Problem> {
-        let (dialect, limits, rules) = (self.dialect, self.limits, self.rules.clone());
+        let unknown = |_| Problem::Unavailable("the policies are not read yet".to_owned());
+        tokio::time::timeout(POLICY_WAIT, self.policies.policies_listed()).await.map_err(unknown)?;
+        let (dialect, limits, rules, policies) =
+            (self.dialect, self.limits, self.rules.clone(), self.policies.view().set);
         let long = bytes.len() > LONG_READ;
         let work = move || {
             let body = read_body_of(dialect, &bytes, limits.max_body)?;
-            Ok(batch::batch(&body, &rules, limits.batch, received))
+            Ok(batch::batch(&body, &rules, &policies, limits.batch, received))
         };
         let made = if long {
             let task = tokio::task::spawn_blocking(work).await;
@@ -169,7 +181,7 @@ pub fn read(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<(usize, usize, usize), BodyFault> {
-    let batch = batch::batch(&read_body(bytes, limits.max_body)?, rules, limits.batch, now);
+    let batch = batch::batch(&read_body(bytes, limits.max_body)?, rules, &PolicySet::default(), limits.batch, now);
     let bytes = batch.signals.iter().map(|draft| draft.table().len()).sum();
     let rejected = batch.alerts.iter().filter(|fate| matches!(fate.verdict, batch::AlertVerdict::Rejected(_))).count();
     Ok((batch.signals.len(), bytes, rejected))

@@ -14,6 +14,7 @@ use super::alertmanager::{Alertmanager, Dialect};
 use super::draft::LabelPairs;
 use super::writer::SignalWriter;
 use crate::metrics::{GatewayMetrics, SourceLabel};
+use crate::policies::Policies;
 
 static GRAFANA: Dialect = Dialect {
     sender: "Grafana",
@@ -29,10 +30,11 @@ static GRAFANA: Dialect = Dialect {
 /// Takes the webhooks of Grafana's contact points. The message says what is wrong with the settings file.
 pub fn open(
     settings: &GatewaySettings,
+    policies: Arc<Policies>,
     writer: Arc<SignalWriter>,
     metrics: GatewayMetrics,
 ) -> Result<Arc<Alertmanager>, String> {
-    Alertmanager::speaking(&GRAFANA, settings, writer, metrics)
+    Alertmanager::speaking(&GRAFANA, settings, policies, writer, metrics)
 }
 
 /// What an alert has beside what Alertmanager's have. Each may be missing, null or of another type.

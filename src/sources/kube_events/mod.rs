@@ -223,7 +223,7 @@ fn draft(due: &DueSignal, now: Timestamp) -> Draft {
         received: now,
     });
     let EventGroup { namespace, reason } = due.group.as_ref().clone();
-    let key = DraftKey { namespace, cluster: None, name: reason, severity: Severity::Warning };
+    let key = DraftKey { namespace, cluster: None, name: reason, severity: Severity::Warning, telling: [].into() };
     let note = Some(("summary".to_owned(), due.note.clone())).filter(|(_, note)| !note.is_empty());
     key.draft(due.table.clone(), [].into(), note.into_iter().collect(), &Arc::new(shared))
 }

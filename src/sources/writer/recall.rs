@@ -1,6 +1,6 @@
 //! What the Signals of one source say by now: a source that has to tell ends, and was begun anew, knows again what it told of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -89,6 +89,7 @@ impl LatestReports {
             cluster: spec.cluster.clone(),
             name: spec.name.clone(),
             severity: spec.severity,
+            telling: BTreeMap::new(),
         });
         for line in spec.table.iter().flat_map(|table| table.lines()) {
             let mut fields = line.splitn(4, ' ');

@@ -9,11 +9,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use stormfold::metrics::Metrics;
+use stormfold::policies::Policies;
 use stormfold::runtime::clock::Clock;
 use stormfold::runtime::readiness::Readiness;
 use stormfold::sources::alertmanager::poll::peer::PeerSettings;
 use stormfold::sources::alertmanager::poll::{PollSettings, Poller};
 use stormfold::sources::writer::{Places, SignalWriter};
+use stormfold::storm::Policy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -79,7 +81,8 @@ impl Polling {
         let settings = PollSettings { peers, every, batch: 500, max_body: 64 * 1024, settings_file: None };
         let clock = Clock::new(|| Timestamp::from_second(1_795_485_465).unwrap());
         let notice = readiness.notice("alertmanager");
-        let poller = Poller::open(settings, Arc::new(writer), clock, metrics.clone(), notice).unwrap();
+        let policies = Arc::new(Policies::built_in_only(api_server.client(), Policy::default()));
+        let poller = Poller::open(settings, policies, Arc::new(writer), clock, metrics.clone(), notice).unwrap();
         let poller = AbortOnDropHandle::new(tokio::spawn(poller.run(CancellationToken::new())));
         Self { api_server, metrics, readiness, _poller: poller }
     }

@@ -16,12 +16,14 @@ use kube::Client;
 use serde_json::{Value, json};
 use stormfold::api::Signal;
 use stormfold::metrics::Metrics;
+use stormfold::policies::Policies;
 use stormfold::runtime::clock::Clock;
 use stormfold::sources::alertmanager::Alertmanager;
 use stormfold::sources::grafana;
 use stormfold::sources::http::{Gateway, SecuritySettings, listen, serve};
 use stormfold::sources::writer::{Places, SignalWriter};
 use stormfold::sources::{GatewaySettings, Limits};
+use stormfold::storm::Policy;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -239,8 +241,10 @@ impl World {
         let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let places = Places::new("home", watched.iter().map(ToString::to_string).collect());
         let writer = Arc::new(SignalWriter::new(api_server.client(), places, metrics.gateway.clone()));
-        let alertmanager = Alertmanager::open(settings, writer.clone(), metrics.gateway.clone()).unwrap();
-        let grafana = grafana::open(settings, writer, metrics.gateway.clone()).unwrap();
+        let policies = Arc::new(Policies::built_in_only(api_server.client(), Policy::default()));
+        let alertmanager =
+            Alertmanager::open(settings, policies.clone(), writer.clone(), metrics.gateway.clone()).unwrap();
+        let grafana = grafana::open(settings, policies, writer, metrics.gateway.clone()).unwrap();
         let clock = Clock::new(|| {
             Timestamp::from_microsecond(1_795_485_465_000_000 + READINGS.fetch_add(1, Ordering::Relaxed)).unwrap()
         });

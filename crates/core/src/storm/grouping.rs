@@ -117,6 +117,16 @@ impl GroupBy {
         self.0.contains(attribute)
     }
 
+    /// The labels that it groups by.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|attribute| match attribute {
+            Attribute::Label(key) => Some(key.as_str()),
+            Attribute::Name | Attribute::Namespace | Attribute::Cluster | Attribute::Severity | Attribute::Source => {
+                None
+            }
+        })
+    }
+
     /// This grouping as [`GroupBy::of_labels`] reads it from an object.
     #[must_use]
     pub fn as_shown(&self) -> Self {

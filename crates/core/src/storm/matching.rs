@@ -27,6 +27,11 @@ pub enum LabelRequirement {
 }
 
 impl LabelRequirement {
+    fn key(&self) -> &str {
+        let (Self::In(key, _) | Self::NotIn(key, _) | Self::Exists(key) | Self::DoesNotExist(key)) = self;
+        key
+    }
+
     fn holds(&self, labels: &Labels) -> bool {
         match self {
             Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
@@ -208,6 +213,20 @@ impl PolicySet {
         let labelled = self.by_label.of(subject.labels).chain(self.by_namespace.of(subject.namespace));
         let best = [&named, &self.others].into_iter().chain(labelled).filter_map(first).min();
         best.map_or(&self.built_in, |index| &self.rules[index].policy)
+    }
+
+    /// The labels that tell which policy counts for an alert of this name, and which storm it joins: alerts that differ in one of them do not
+    /// belong into one Signal.
+    pub fn telling_labels(&self, name: &str) -> BTreeSet<&str> {
+        let named: BTreeSet<usize> = self.globs.matches(name).into_iter().map(|g| self.rule_of_glob[g]).collect();
+        let may_count = |(index, rule): &(usize, &PolicyRule)| rule.criteria.names.is_none() || named.contains(index);
+        let labels = |(_, rule)| {
+            let PolicyRule { criteria, policy, .. }: &PolicyRule = rule;
+            let asked = criteria.labels.iter().flat_map(|selector| selector.0.iter().map(LabelRequirement::key));
+            policy.group_by.labels().chain(asked)
+        };
+        let rules = self.rules.iter().enumerate().filter(may_count).flat_map(labels);
+        rules.chain(self.built_in.group_by.labels()).collect()
     }
 
     /// The policy of this name; of one that is gone, the default.

@@ -10,6 +10,9 @@ use super::*;
 use crate::api;
 use crate::sources::draft::{MAX_INSTANCE, MAX_KEY};
 
+#[path = "tests/policies.rs"]
+mod policies;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_485_300 + second).unwrap()
 }
@@ -26,7 +29,7 @@ fn body(alerts: impl Into<Value>) -> Value {
 
 fn read(body: &Value, lines: usize, now: Timestamp) -> Webhook {
     let text = body.to_string();
-    batch(&read_body(text.as_bytes(), 4 << 20).unwrap(), &TargetRules::default(), lines, now)
+    batch(&read_body(text.as_bytes(), 4 << 20).unwrap(), &TargetRules::default(), &PolicySet::default(), lines, now)
 }
 
 fn pods(numbers: std::ops::Range<usize>) -> Vec<Value> {
@@ -143,7 +146,8 @@ fn a_new_alert_changes_the_last_signal_only() {
 fn what_alerts_share_is_found_in_whatever_order_it_is_written() {
     let text = r#"{"version":"4","alerts":[{"labels":{"zone":"east","pod":"a","alertname":"A","tier":"web"}},
         {"labels":{"alertname":"A","tier":"web","pod":"b","zone":"east"}}]}"#;
-    let batch = batch(&read_body(text.as_bytes(), 4096).unwrap(), &TargetRules::default(), 500, at(0));
+    let batch =
+        batch(&read_body(text.as_bytes(), 4096).unwrap(), &TargetRules::default(), &PolicySet::default(), 500, at(0));
     assert_eq!(batch.signals[0].spec().labels.keys().collect::<Vec<_>>(), ["alertname", "tier", "zone"]);
 }
 
@@ -348,7 +352,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_webhook_or_are_told_why_not(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read_body(&bytes, 4096).map(|body| batch(&body, &TargetRules::default(), 500, at(0)));
+        let _ = read_body(&bytes, 4096).map(|body| batch(&body, &TargetRules::default(), &PolicySet::default(), 500, at(0)));
     }
 
     // What begins as a webhook and is then broken anywhere, in any way.
@@ -361,7 +365,7 @@ proptest! {
         }
         bytes.truncate(end.index(bytes.len() + 1).max(1));
         if let Ok(body) = read_body(&bytes, 4096) {
-            let batch = batch(&body, &TargetRules::default(), 500, at(0));
+            let batch = batch(&body, &TargetRules::default(), &PolicySet::default(), 500, at(0));
             prop_assert_eq!(batch.alerts.len(), body.alerts.len());
         }
     }
@@ -377,7 +381,7 @@ fn a_body_that_is_as_deep_as_it_is_long_is_answered() {
         let alert = format!("{{\"version\":\"4\",\"alerts\":[{}0{}]}}", open.repeat(200_000), close.repeat(200_000));
         if let Ok(body) = read_body(alert.as_bytes(), 4 << 20) {
             assert!(matches!(
-                batch(&body, &TargetRules::default(), 500, at(0)).alerts[0].verdict,
+                batch(&body, &TargetRules::default(), &PolicySet::default(), 500, at(0)).alerts[0].verdict,
                 AlertVerdict::Rejected(_)
             ));
         }

@@ -26,6 +26,7 @@ use super::dialect::ALERTMANAGER;
 use super::rules::TargetRules;
 use super::rules_of;
 use crate::metrics::{Metrics, PollResult, ToldByPoll};
+use crate::policies::Policies;
 use crate::runtime::clock::Clock;
 use crate::runtime::readiness::Gate;
 use crate::sources::draft::{BodyFacts, Draft, DraftKey, LabelPairs, MAX_TABLE, Shared};
@@ -60,6 +61,7 @@ pub struct PollSettings {
 pub struct Poller {
     settings: PollSettings,
     rules: TargetRules,
+    policies: Arc<Policies>,
     writer: Arc<SignalWriter>,
     clock: Clock,
     metrics: Metrics,
@@ -78,6 +80,7 @@ impl Poller {
     /// Reads the settings file; the message says what is wrong with it.
     pub fn open(
         settings: PollSettings,
+        policies: Arc<Policies>,
         writer: Arc<SignalWriter>,
         clock: Clock,
         metrics: Metrics,
@@ -86,11 +89,14 @@ impl Poller {
         let rules = rules_of(settings.settings_file.as_deref())?.reaching(writer.reach());
         metrics.polls.begin();
         metrics.gateway.of(ALERTMANAGER.label).begin_storing();
-        Ok(Self { settings, rules, writer, clock, metrics, notice })
+        Ok(Self { settings, rules, policies, writer, clock, metrics, notice })
     }
 
     /// Polls until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        if stop.run_until_cancelled(self.policies.policies_listed()).await.is_none() {
+            return;
+        }
         let mut state = PollState::default();
         let mut ticks = tokio::time::interval(self.settings.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -186,7 +192,7 @@ impl Poller {
         comparison: &mut Comparison,
         now: Timestamp,
     ) -> Vec<Draft> {
-        let mut drafts = Vec::new();
+        let (policies, mut drafts) = (self.policies.view().set, Vec::new());
         for (fingerprints, body) in bodies(fires, self.settings.max_body) {
             let Ok(read) = read_body(body.as_bytes(), usize::MAX) else {
                 for fingerprint in &fingerprints {
@@ -194,7 +200,7 @@ impl Poller {
                 }
                 continue;
             };
-            let webhook = batch(&read, &self.rules, self.settings.batch, now);
+            let webhook = batch(&read, &self.rules, &policies, self.settings.batch, now);
             for (fingerprint, fate) in fingerprints.iter().zip(&webhook.alerts) {
                 if !matches!(fate.verdict, AlertVerdict::In(_) | AlertVerdict::Again(_)) {
                     comparison.give_up(fingerprint);

@@ -8,7 +8,13 @@ fn at(second: i64) -> Timestamp {
 fn alert(name: &str, namespace: Option<&str>, number: usize) -> RecalledAlert {
     let namespace = namespace.map(str::to_owned);
     RecalledAlert {
-        key: Arc::new(DraftKey { namespace, cluster: None, name: name.into(), severity: Severity::Critical }),
+        key: Arc::new(DraftKey {
+            namespace,
+            cluster: None,
+            name: name.into(),
+            severity: Severity::Critical,
+            telling: [].into(),
+        }),
         starts_at: Some(at(0)),
         fingerprint: format!("{number:016x}"),
         resource: format!("Pod/web-{number}"),
@@ -48,7 +54,13 @@ fn what_begins_is_a_body_that_the_reader_of_webhooks_reads_and_none_is_too_large
     assert!(bodies.len() > 2 && bodies.iter().all(|(_, body)| body.len() <= 1_024), "{bodies:?}");
     let mut lines = 0;
     for (fingerprints, body) in &bodies {
-        let webhook = batch(&read_body(body.as_bytes(), usize::MAX).unwrap(), &TargetRules::default(), 500, at(0));
+        let webhook = batch(
+            &read_body(body.as_bytes(), usize::MAX).unwrap(),
+            &TargetRules::default(),
+            &crate::storm::PolicySet::default(),
+            500,
+            at(0),
+        );
         assert_eq!(webhook.alerts.len(), fingerprints.len());
         assert!(webhook.alerts.iter().zip(fingerprints).all(|(fate, fingerprint)| *fate.fingerprint == **fingerprint));
         lines += webhook.signals.iter().map(|draft| draft.table().lines().count()).sum::<usize>();
