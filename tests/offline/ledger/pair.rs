@@ -243,7 +243,8 @@ impl<'a> Play<'a> {
         else {
             panic!("it is closed");
         };
-        assert_eq!((self.with_shown(metadata), reason), (expected, Some(CloseReason::Quiet)));
+        assert_eq!(reason, Some(CloseReason::Quiet));
+        self.same(self.with_shown(metadata), expected);
         self.memory.settle(id).await.unwrap();
         self.redis[0].settle(id).await.unwrap();
         for signal in self.delivered.iter_mut().filter(|signal| signal.storm == Some(id.epoch)) {

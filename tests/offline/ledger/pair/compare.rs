@@ -38,6 +38,24 @@ impl Play<'_> {
         join(metadata, self.shown.clone()).map(|facts| StormMetadata { pattern, ..facts })
     }
 
+    /// Whether a process is at work that does not know what the other one was told meanwhile: of which alerts closed storms have the end, and which
+    /// fire anew. Then a late report that counts nothing widens the span of the storm in one of the ledgers, and is an echo in the other. A leader
+    /// ends with its Lease, so this is a batch that was under way.
+    fn has_stale(&self) -> bool {
+        self.ends && self.others
+    }
+
+    /// What both know of a storm is the same.
+    pub(super) fn same(&self, found: Option<StormMetadata>, expected: Option<StormMetadata>) {
+        match (found, expected) {
+            (Some(found), Some(expected)) if self.has_stale() => {
+                let StormMetadata { first_seen, last_seen, severity, incomplete, .. } = found;
+                assert_eq!(found, StormMetadata { first_seen, last_seen, severity, incomplete, ..expected });
+            }
+            (found, expected) => assert_eq!(found, expected),
+        }
+    }
+
     /// The open storm is the same in both.
     pub(super) async fn compare(&self) {
         let Some(epoch) = self.open else { return };
@@ -50,8 +68,9 @@ impl Play<'_> {
         else {
             panic!("both are open");
         };
-        assert_eq!((resolvable, published), (expected_resolvable, expected_published));
-        assert_eq!(self.with_shown(metadata), expected);
+        assert!(resolvable == expected_resolvable || self.has_stale());
+        assert_eq!(published, expected_published);
+        self.same(self.with_shown(metadata), expected);
         // The mark that one process knows to be there, another may have cleared: then the one asks for the publish all the same.
         assert!(
             memory.dirty_since.is_none() || redis.dirty_since.is_some() || self.others,
