@@ -14,11 +14,13 @@ OUTAGE_SECONDS ?= 30
 TAKEOVERS ?= 100
 STORMS ?= 10000
 AGREEMENT_SECONDS ?= 600
-SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo .ci/run
+# The one before the present stable one has what is tested everywhere else.
+RELEASES ?= trixie testing
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/monitoring/versions .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement redis alertmanager prometheus
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -78,6 +80,11 @@ agreement: nextest redis alertmanager prometheus build ## Compare a real Alertma
 	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null && export AGREEMENT_SECONDS=$(AGREEMENT_SECONDS) \
 	  && cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^agreement/)" \
 	  && TEST_LEDGER=redis cargo nextest run --profile histories --no-capture -E "binary(cluster) and test(/^agreement::/)"'
+
+versions: nextest build ## Run what tests real Alertmanagers and Prometheus with those of RELEASES="trixie testing" of Debian
+	cargo nextest run --no-run
+	RELEASES="$(RELEASES)" hack/monitoring/versions hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
+	  && cargo nextest run -E "binary(cluster) and test(/^real_prometheus|^gateway_alertmanager|^gateway_again|^alertmanager_/)"'
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --all --check

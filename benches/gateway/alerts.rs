@@ -18,10 +18,24 @@ pub fn raised(namespace: &str, n: u32) -> Value {
     json!({ "labels": labels(namespace, n), "annotations": {}, "startsAt": STARTS_AT, "generatorURL": "" })
 }
 
-/// As Alertmanager writes it into a webhook.
-pub fn delivered(namespace: &str, n: u32) -> Value {
-    json!({ "status": "firing", "labels": labels(namespace, n), "annotations": {}, "startsAt": STARTS_AT,
-        "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "", "fingerprint": fingerprint(n) })
+/// The same with so many bytes of text in a label, and as many in an annotation. They differ between alerts.
+pub fn raised_with_text(namespace: &str, n: u32, bytes: usize) -> Value {
+    let mut alert = raised(namespace, n);
+    if bytes > 0 {
+        let word = |word: u32| format!("{:08x} ", (n + word).wrapping_mul(0x9e37_79b9));
+        let text: String = (0..).map(word).take(bytes / 9).collect();
+        alert["labels"]["details"] = text.as_str().into();
+        alert["annotations"]["description"] = text.into();
+    }
+    alert
+}
+
+/// As Alertmanager writes what was raised into a webhook.
+pub fn delivered(mut raised: Value, n: u32) -> Value {
+    raised["status"] = "firing".into();
+    raised["endsAt"] = "0001-01-01T00:00:00Z".into();
+    raised["fingerprint"] = fingerprint(n).into();
+    raised
 }
 
 /// A webhook of these alerts.

@@ -62,7 +62,9 @@ async fn run() -> anyhow::Result<()> {
         "KUBECONFIG is not set: run this with `make bench-gateway`, which brings up a throwaway cluster"
     );
     let world = World::connect().await.context("no cluster to measure: `make bench-gateway` brings one up")?;
-    large::measure(&world, &mut report).await.context("a body of 10,000 alerts")?;
+    for body in &large::BODIES {
+        large::measure(&world, body, &mut report).await.context(body.name)?;
+    }
     throughput::measure(&world, &mut report).await.context("alerts per second")?;
     report.print_table();
     world.clean_up().await;

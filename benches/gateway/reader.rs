@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use stormfold::sources::Limits;
 use stormfold::sources::alertmanager::{TargetRules, read};
 
-use super::alerts::{delivered, webhook};
+use super::alerts::{delivered, raised, webhook};
 use super::report::{Report, Target, median};
 
 const ALERTS: u32 = 10_000;
@@ -15,8 +15,9 @@ const ROUNDS: usize = 15;
 
 /// Measures, and reports.
 pub fn measure(report: &mut Report) -> anyhow::Result<()> {
-    let body =
-        webhook(&(0..ALERTS).map(|n| delivered(&format!("namespace-{}", n % NAMESPACES), n)).collect::<Vec<_>>());
+    let body = webhook(
+        &(0..ALERTS).map(|n| delivered(raised(&format!("namespace-{}", n % NAMESPACES), n), n)).collect::<Vec<_>>(),
+    );
     let (rules, now) = (TargetRules::default(), Timestamp::from_second(1_795_485_465)?);
     let limits = Limits { batch: 500, max_body: 4 << 20, timeout: std::time::Duration::from_secs(10) };
     let mut microseconds = Vec::new();

@@ -54,8 +54,9 @@ pub async fn measure(world: &World, report: &mut Report) -> anyhow::Result<()> {
                 serde_json::to_vec(&numbers.map(|n| raised(&namespace, n)).collect::<Vec<_>>()).unwrap_or_default()
             };
             theirs.push(round(&alertmanager, each(&raise), alerts, connections, Process::new(manager.pid())).await?);
-            let deliver =
-                |numbers: std::ops::Range<u32>| webhook(&numbers.map(|n| delivered(&namespace, n)).collect::<Vec<_>>());
+            let deliver = |numbers: std::ops::Range<u32>| {
+                webhook(&numbers.map(|n| delivered(raised(&namespace, n), n)).collect::<Vec<_>>())
+            };
             ours.push(round(&gateway, each(&deliver), alerts, connections, operator.process()).await?);
             let make = |numbers: std::ops::Range<u32>| {
                 signal(&raw_namespace, &format!("raw-{}", numbers.start), numbers.clone())

@@ -62,6 +62,20 @@ impl World {
         Ok(items.into_iter().filter_map(|object| object.status?.storm).collect())
     }
 
+    /// The size of the largest RemediationRequest of these namespaces as JSON, in KiB.
+    #[allow(dead_code, reason = "not every user of this file needs every part")]
+    pub async fn largest_request(&self, namespaces: &[String]) -> anyhow::Result<f64> {
+        let mut largest = 0;
+        for namespace in namespaces {
+            let api: Api<RemediationRequest> = Api::namespaced(self.client.clone(), namespace);
+            for object in api.list(&ListParams::default()).await.context("cannot list RemediationRequests")?.items {
+                largest = largest.max(serde_json::to_vec(&object)?.len());
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an object is some kilobytes")]
+        Ok(largest as f64 / 1024.0)
+    }
+
     /// Asks for the deletion of every namespace of ours, after the last figure: deleting costs the API server as much as a storm.
     pub async fn clean_up(&self) {
         let api: Api<Namespace> = Api::all(self.client.clone());

@@ -141,7 +141,7 @@ async fn agree(world: &World, manager: &Alertmanager) {
 }
 
 /// Waits for so many more polls of this result.
-async fn polls(operator: &Operator, result: &str, more: f64) {
+pub async fn polls(operator: &Operator, result: &str, more: f64) {
     let metric = format!("stormfold_alertmanager_polls_total{{result=\"{result}\"}}");
     let before = operator.metric(&metric).await;
     eventually("it is asked again", || async {
@@ -184,15 +184,9 @@ async fn with_three_of_ten_webhooks_lost_the_requests_are_what_alertmanager_says
     assert_eq!(world.storms().await.iter().filter_map(facts).map(|storm| storm.alert_count).sum::<i64>(), 100);
 }
 
-/// Silences all alerts of this name for an hour.
+/// Silences all alerts of this name.
 async fn silence(manager: &Alertmanager, name: &str) {
-    let (from, to) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(1));
-    let silence = json!({ "matchers": [{ "name": "alertname", "value": name, "isRegex": false }], "comment": "known",
-        "createdBy": "test", "startsAt": from.to_string(), "endsAt": to.to_string() });
-    let headers = "Content-Type: application/json\r\n";
-    let body = silence.to_string();
-    let answer = exchange(&manager.address(), "POST /api/v2/silences", headers, body.as_bytes()).await.unwrap();
-    assert_eq!(answer.0, 200, "{answer:?}");
+    manager.silence(name).await;
     eventually("the alerts are silenced", || async {
         let alerts = manager.firing().await;
         let silenced = alerts.iter().filter(|alert| alert["status"]["state"] == "suppressed").count();

@@ -19,6 +19,7 @@ mod agreement_sides;
 #[path = "../support/alertmanager.rs"]
 mod alertmanager;
 mod alertmanager_polls;
+mod alertmanager_routes;
 mod bad_input;
 mod bounds;
 mod counting;
