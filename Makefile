@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # What `make test` and `make lint` install with cargo when it is missing or of another version.
-NEXTEST_VERSION := 0.9.151
+NEXTEST_VERSION := 0.9.148
 DENY_VERSION := 0.20.2
 # What `make image` installs.
 AUDITABLE_VERSION := 0.7.7
@@ -16,11 +16,11 @@ STORMS ?= 10000
 AGREEMENT_SECONDS ?= 600
 # The one before the present stable one has what is tested everywhere else.
 RELEASES ?= trixie testing
-SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/monitoring/versions .ci/run
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/monitoring/versions hack/tools/tools .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions redis alertmanager prometheus
+.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions tls-tools redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -43,13 +43,13 @@ e2e: nextest cargo-auditable redis alertmanager ## Play the suite on a real node
 e2e-kind: nextest cargo-auditable redis alertmanager ## The same on kind, where a container engine answers
 	@CLUSTER=kind hack/e2e/e2e
 
-demo: build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER=kind uses kind
+demo: tls-tools build ## Play a storm on a throwaway cluster; KEEP=1 leaves it up, CLUSTER=kind uses kind
 	@CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo/demo
 
 demo-down: ## End what `make demo KEEP=1` left up
 	@hack/demo/demo down
 
-test: nextest redis alertmanager prometheus build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
+test: tls-tools nextest redis alertmanager prometheus build ## Run every test: offline ones, and, with either ledger, those against a throwaway API server
 	cargo nextest run --no-run
 	hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && cargo nextest run -E "not binary(e2e)" && TEST_LEDGER=redis cargo nextest run -E "binary(cluster) - test(/^(crd|outage|leading_load|crash::crash_redis)/)" \
@@ -89,7 +89,7 @@ versions: nextest build ## Run what tests real Alertmanagers and Prometheus with
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	@command -v shellcheck >/dev/null || { echo 'shellcheck is missing: apt-get install shellcheck (or brew install shellcheck)' >&2; exit 1; }
+	@hack/tools/tools need shellcheck
 	shellcheck $(SCRIPTS)
 
 deny: cargo-deny ## Licences, sources and banned crates among the dependencies
@@ -132,20 +132,23 @@ bench-gateway: alertmanager ## Measure the gateway beside Alertmanager's own API
 
 ci: lint test ## What must pass before a change lands; CI plays the demo as well
 
+tls-tools:
+	@hack/tools/tools need openssl curl
+
 redis:
-	@command -v redis-server >/dev/null || { echo 'redis-server is missing: apt-get install redis-server (or brew install redis)' >&2; exit 1; }
+	@hack/tools/tools need redis-server
 
 alertmanager:
-	@command -v prometheus-alertmanager >/dev/null || { echo 'prometheus-alertmanager is missing: apt-get install prometheus-alertmanager, or link the alertmanager of a release under that name' >&2; exit 1; }
+	@hack/tools/tools need prometheus-alertmanager
 
 prometheus:
-	@for command in prometheus promtool; do command -v $$command >/dev/null || { echo "$$command is missing: apt-get install prometheus (or brew install prometheus)" >&2; exit 1; }; done
+	@hack/tools/tools need prometheus promtool
 
 nextest:
-	@cargo nextest --version 2>/dev/null | grep -F ' $(NEXTEST_VERSION) ' >/dev/null || cargo install --locked cargo-nextest --version $(NEXTEST_VERSION)
+	@hack/tools/tools cargo nextest $(NEXTEST_VERSION)
 
 cargo-auditable:
 	@cargo install --list | grep -F 'cargo-auditable v$(AUDITABLE_VERSION):' >/dev/null || cargo install --locked cargo-auditable --version $(AUDITABLE_VERSION)
 
 cargo-deny:
-	@cargo deny --version 2>/dev/null | grep -F ' $(DENY_VERSION)' >/dev/null || cargo install --locked cargo-deny --version $(DENY_VERSION)
+	@hack/tools/tools cargo deny $(DENY_VERSION)
