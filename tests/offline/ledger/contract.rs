@@ -158,6 +158,10 @@ impl Model {
             }
             Step::Ack => {
                 let Some((id, snapshot)) = &self.snapshot else { return };
+                // Nobody writes an object that says nothing: its one Signal said in one breath that alerts fire and are over.
+                if matches!(snapshot.view, LedgerView::Open { metadata: None, .. }) {
+                    return;
+                }
                 let clean = ledger.ack(*id, snapshot).await.unwrap();
                 if self.open == Some(id.epoch) {
                     self.unpublished.retain(|(change, _)| *change > self.changes_at_snapshot);
