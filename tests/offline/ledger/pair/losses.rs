@@ -7,7 +7,9 @@ impl Play<'_> {
     pub(super) async fn rewatch(&mut self) {
         let mut others = Vec::new();
         for signal in std::mem::take(&mut self.delivered) {
-            match signal.receipt.filter(|epoch| self.open != Some(*epoch)) {
+            // This process knows that it owes a receipt of the open storm, and that the Signal is the open storm's.
+            let owed = self.rebuilding && signal.storm.is_some() && signal.storm == self.open;
+            match signal.receipt.filter(|epoch| self.open != Some(*epoch) && !owed) {
                 Some(epoch) => {
                     let holding = Holding {
                         key: self.key.key,
@@ -27,7 +29,9 @@ impl Play<'_> {
         }
         for before in others {
             self.deliver_listed(std::slice::from_ref(&before.said), vec![self.listed(&before)]).await;
-            let joined = |signal: &&mut Delivered| signal.storm.is_some() && signal.storm == before.receipt;
+            let joined = |signal: &&mut Delivered| {
+                signal.storm.is_some() && (signal.storm == before.receipt || signal.storm == before.storm)
+            };
             if let Some(signal) = self.delivered.last_mut().filter(joined) {
                 (signal.receipt, signal.told) = (before.receipt, before.told);
             }
