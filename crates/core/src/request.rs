@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::storm::alerts::StormEnd;
-use crate::storm::decide::{CloseReason, Wish};
+use crate::storm::decide::{CloseReason, Projection, Wish};
 use crate::storm::{Epoch, Opening, Outcome, StormId, StormMetadata};
 
 /// A RemediationRequest of the cluster.
@@ -89,6 +89,21 @@ impl Request {
     /// Its end, if it is closed. Whoever writes an end has closed the storm: the CRD lets nobody take that back, nor change it.
     pub fn end(&self) -> Option<&End> {
         self.shown.as_ref()?.end.as_ref()
+    }
+
+    /// What it shows of its storm. `superseded`: whether an older open object of the same key holds that.
+    pub fn projection(&self, superseded: bool) -> Projection {
+        if !self.is_open() {
+            return Projection::Closed;
+        }
+        Projection::Open {
+            metadata: self.facts().cloned(),
+            is_storm: self.is_storm(),
+            finished: self.outcome().is_some(),
+            wish: self.wish,
+            superseded,
+            overwritten: self.overwritten.as_ref().map(|shown| shown.facts.clone()),
+        }
     }
 
     /// What the end of its storm means for the alerts that fire on.

@@ -10,7 +10,7 @@ use crate::storm::{Epoch, Policy};
 
 /// What is done for Signals of a key without an open storm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub enum Choice {
     /// The storm of this epoch is open in the cluster (invariant 9).
     Adopt(Epoch),
     /// A storm opens with this epoch: later than any that the cluster or the ledger knows (invariant 4).
@@ -19,8 +19,8 @@ pub(super) enum Choice {
     HeldBack(HeldBack),
 }
 
-/// `objects`: those of the key, the oldest first; `last`: the last storm that the ledger closed.
-pub(super) fn choose(objects: &[Arc<Request>], last: Option<Epoch>, policy: &Policy, now: Timestamp) -> Choice {
+/// What is done for such Signals now. `objects`: those of the key, the oldest first; `last`: the last storm that the ledger closed.
+pub fn choose(objects: &[Arc<Request>], last: Option<Epoch>, policy: &Policy, now: Timestamp) -> Choice {
     if let Some(open) = open_epoch(objects, last) {
         return Choice::Adopt(open);
     }

@@ -11,7 +11,7 @@ pub mod fair;
 pub mod fixtures;
 mod ingest;
 pub mod input;
-mod lineage;
+pub mod lineage;
 mod openings;
 mod publish;
 pub mod queue;

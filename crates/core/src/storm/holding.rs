@@ -21,6 +21,12 @@ pub enum Outcome {
     Ineffective,
 }
 
+impl Outcome {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Self::Succeeded, Self::Failed, Self::NoActionNeeded, Self::ManualRequired, Self::Ineffective];
+}
+
 /// The storm of a key that was closed last, when its engine reported an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Predecessor {

@@ -32,7 +32,8 @@ impl LabelRequirement {
         key
     }
 
-    fn holds(&self, labels: &Labels) -> bool {
+    /// Whether these labels meet it.
+    pub fn holds(&self, labels: &Labels) -> bool {
         match self {
             Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
             Self::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
@@ -98,7 +99,7 @@ pub struct Criteria {
 
 impl Criteria {
     /// How many are stated: of two policies of one priority the more specific one counts.
-    fn specificity(&self) -> usize {
+    pub fn specificity(&self) -> usize {
         let Self { names, severities, sources, namespace, labels } = self;
         [names.is_some(), severities.is_some(), sources.is_some(), namespace.is_some(), labels.is_some()]
             .into_iter()
@@ -108,12 +109,47 @@ impl Criteria {
 
     /// All but the names, which the set looks up at once for all policies.
     fn hold(&self, subject: &Subject<'_>) -> bool {
-        let Self { names: _, severities, sources, namespace, labels } = self;
-        severities.as_ref().is_none_or(|severities| severities.contains(&subject.severity))
-            && sources.as_ref().is_none_or(|sources| subject.source.is_some_and(|source| sources.contains(source)))
-            && namespace.as_ref().is_none_or(|selector| selector.selects(subject.namespace))
-            && labels.as_ref().is_none_or(|selector| selector.selects(subject.labels))
+        use Criterion::{Labels, Namespace, Severities, Sources};
+        [Severities, Sources, Namespace, Labels].into_iter().all(|criterion| self.holds(criterion, subject))
     }
+
+    /// What it asks of a Signal and does not find.
+    pub fn missed(&self, subject: &Subject<'_>) -> Vec<Criterion> {
+        Criterion::ALL.into_iter().filter(|criterion| !self.holds(*criterion, subject)).collect()
+    }
+
+    fn holds(&self, criterion: Criterion, subject: &Subject<'_>) -> bool {
+        let Self { names, severities, sources, namespace, labels } = self;
+        match criterion {
+            Criterion::Names => names.as_ref().is_none_or(|names| names.iter().any(|name| is_like(name, subject.name))),
+            Criterion::Severities => severities.as_ref().is_none_or(|wanted| wanted.contains(&subject.severity)),
+            Criterion::Sources => {
+                sources.as_ref().is_none_or(|wanted| subject.source.is_some_and(|s| wanted.contains(s)))
+            }
+            Criterion::Namespace => namespace.as_ref().is_none_or(|selector| selector.selects(subject.namespace)),
+            Criterion::Labels => labels.as_ref().is_none_or(|selector| selector.selects(subject.labels)),
+        }
+    }
+}
+
+/// One of the things that a policy may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Criterion {
+    /// The alert's name.
+    Names,
+    /// The Signal's severity.
+    Severities,
+    /// The kind of its source.
+    Sources,
+    /// The labels of its namespace.
+    Namespace,
+    /// Its labels.
+    Labels,
+}
+
+impl Criterion {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Names, Self::Severities, Self::Sources, Self::Namespace, Self::Labels];
 }
 
 /// A Signal, as criteria see it.
@@ -229,6 +265,17 @@ impl PolicySet {
         rules.chain(self.built_in.group_by.labels()).collect()
     }
 
+    /// Every policy of the cluster, in the order in which they count, with what each asks of a Signal and does not find. The first one that misses
+    /// nothing is the policy of the Signal: what [`PolicySet::of`] says, read slowly.
+    pub fn explain(&self, subject: &Subject<'_>) -> impl Iterator<Item = (&PolicyRule, Vec<Criterion>)> {
+        self.rules.iter().map(|rule| (rule, rule.criteria.missed(subject)))
+    }
+
+    /// Every policy of the cluster, in the order in which they count.
+    pub fn rules(&self) -> &[PolicyRule] {
+        &self.rules
+    }
+
     /// The policy of this name; of one that is gone, the default.
     pub fn named(&self, name: &str) -> &Arc<Policy> {
         self.by_name.get(name).or_else(|| self.by_name.get(Policy::BUILT_IN)).unwrap_or(&self.built_in)
@@ -248,6 +295,11 @@ impl PolicySet {
     pub fn asks_for_namespaces(&self) -> bool {
         self.asks_for_namespaces
     }
+}
+
+/// Whether a name is one that a policy asks for.
+fn is_like(wanted: &str, name: &str) -> bool {
+    GlobBuilder::new(&escaped(wanted)).build().is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
 /// A glob in which `*` and `?` mean something, and nothing else does.

@@ -7,7 +7,6 @@ use super::{LEDGER_RETRY, MAX_STEPS, PublishError, Run, RunPhase, SHORTLY};
 use crate::disposition::Disposition;
 use crate::engine::Engine;
 use crate::ledger::{LedgerCall, LedgerReply, Snapshot};
-use crate::request::Request;
 use crate::rules::Rule;
 use crate::storm::StormId;
 use crate::storm::decide::{LedgerView, Projection, Reread, Situation, decide};
@@ -142,7 +141,8 @@ impl Engine {
     fn decide(&mut self, id: StormId, run: Run, superseded: bool) -> Turned {
         let Some(snapshot) = run.snapshot.clone() else { return Err(PublishError::Unexpected) };
         let policy = self.policy(id);
-        let projection = projection(self.store.get(id).map(AsRef::as_ref), superseded);
+        let projection =
+            self.store.get(id).map_or(Projection::Absent { superseded }, |object| object.projection(superseded));
         let listed = self.is_listed(id);
         let behind = self.resync.behind(id, &snapshot, listed);
         let decision = decide(&Situation {
@@ -216,21 +216,5 @@ impl Engine {
             Ok(_) => false,
             Err(fault) => fault.kind == ApiFaultKind::NotFound,
         }
-    }
-}
-
-/// What the cluster shows of a storm.
-fn projection(object: Option<&Request>, superseded: bool) -> Projection {
-    match object {
-        None => Projection::Absent { superseded },
-        Some(object) if !object.is_open() => Projection::Closed,
-        Some(object) => Projection::Open {
-            metadata: object.facts().cloned(),
-            is_storm: object.is_storm(),
-            finished: object.outcome().is_some(),
-            wish: object.wish,
-            superseded,
-            overwritten: object.overwritten.as_ref().map(|shown| shown.facts.clone()),
-        },
     }
 }

@@ -148,5 +148,8 @@ proptest! {
         let expected = plain.map_or(Policy::BUILT_IN, |rule| rule.policy.name.as_str()).to_owned();
         let set = PolicySet::new(rules.clone(), Arc::default(), HashMap::new());
         prop_assert_eq!(&set.of(&subject).name, &expected);
+        // What is explained to people is what counts.
+        let explained = set.explain(&subject).find(|(_, missed)| missed.is_empty());
+        prop_assert_eq!(explained.map_or(Policy::BUILT_IN, |(rule, _)| rule.policy.name.as_str()), &expected);
     }
 }
