@@ -9,6 +9,7 @@ pub mod app;
 pub mod cluster;
 pub mod driver;
 pub mod inbox;
+pub mod kubectl;
 pub mod ledger;
 pub mod metrics;
 pub mod policies;

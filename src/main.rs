@@ -1,21 +1,25 @@
 //! Arguments → [`stormfold::app::run`] → exit code: 0 stopped on request, 1 failed, 2 bad usage.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use jiff::Timestamp;
 use stormfold::api::crds;
-use stormfold::settings::{Cli, Command, RunSettings, TargetFlags};
+use stormfold::kubectl::{self, Screen};
+use stormfold::runtime::clock::Clock;
+use stormfold::settings::{Cli, Command, RunSettings, StormFlags, TargetFlags};
 use stormfold::sources::alertmanager::rules_of;
 use stormfold::{app, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    // Bad usage ends inside `parse`, with exit code 2.
-    let result = match Cli::parse().command() {
+    // Bad usage ends inside `read`, with exit code 2.
+    let result = match Cli::read(std::env::args_os()) {
         Command::Crds => print_crds(),
         Command::Targets(flags) => print_targets(&flags),
+        Command::Storm(flags) => return storm(&flags),
         Command::Run(settings) => match settings.validate() {
             Ok(()) => run(*settings),
             Err(message) => {
@@ -47,6 +51,31 @@ async fn run(settings: RunSettings) -> anyhow::Result<()> {
         told.cancel();
     });
     app::run(settings, stop).await
+}
+
+/// `kubectl storm`.
+#[tokio::main(flavor = "current_thread")]
+async fn storm(flags: &StormFlags) -> ExitCode {
+    // The one TLS provider of the process. A second installation changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    #[expect(clippy::disallowed_methods, reason = "the one clock of this process")]
+    let clock = Clock::new(Timestamp::now);
+    let mut out = std::io::stdout().lock();
+    let terminal = out.is_terminal();
+    let (done, notes) = kubectl::run(flags, &mut Screen::new(&mut out, flags, terminal, clock)).await;
+    for note in notes {
+        eprintln_line(&format!("note: {note}"));
+    }
+    done.map_or_else(
+        |error| {
+            // Whoever reads no further, such as `head`, wants no complaint.
+            if error.exit_code() != 0 {
+                eprintln_line(&format!("error: {error}"));
+            }
+            ExitCode::from(error.exit_code())
+        },
+        ExitCode::from,
+    )
 }
 
 #[expect(clippy::print_stdout, reason = "the output of `stormfold crds`")]

@@ -1,16 +1,23 @@
 //! Flags and environment: read here, checked here, and nowhere else (but RUST_LOG, which belongs to the log filter).
 
 mod gateway;
+mod kubectl;
 mod redis;
 mod sources;
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 pub use gateway::{GatewayFlags, TargetFlags};
+pub use kubectl::{
+    ClusterFlags, CompleteFlags, FinishFlags, HoldFlags, ListFlags, ObjectFlags, OutputFormat, RequestFlags,
+    StormCommand, StormFlags, storm_command,
+};
 pub use redis::RedisFlags;
 pub use sources::SourceFlags;
 
@@ -40,9 +47,27 @@ pub enum Command {
     Crds,
     /// Print what alerts are about, and which rule says so; without a file, the rules.
     Targets(TargetFlags),
+    /// Ask a cluster about its storms, with your own rights: `kubectl storm`.
+    Storm(Box<StormFlags>),
 }
 
 impl Cli {
+    /// Reads the arguments of the process. Called as `kubectl-storm`, by which name kubectl finds it, it is `stormfold storm`; as
+    /// `kubectl_complete-storm` it says what can be typed next. Bad usage ends here, with exit code 2.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Command {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let called = arguments.first().and_then(|name| Path::new(name).file_stem()).and_then(OsStr::to_str);
+        match called {
+            Some("kubectl-storm") => Command::Storm(Box::new(kubectl::Plugin::parse_from(arguments).flags)),
+            Some("kubectl_complete-storm") => {
+                let (name, typed) = arguments.split_at(1);
+                let asked = name.iter().cloned().chain(["complete", "--"].map(OsString::from)).chain(typed.to_vec());
+                Command::Storm(Box::new(kubectl::Plugin::parse_from(asked).flags))
+            }
+            Some(_) | None => Self::parse_from(arguments).command(),
+        }
+    }
+
     /// The command, `run` when none is named.
     pub fn command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Run(Box::new(self.run)))

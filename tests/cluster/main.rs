@@ -41,6 +41,9 @@ mod gateway_alertmanager;
 mod gateway_policies;
 #[path = "../support/http.rs"]
 mod http;
+mod kubectl_act;
+mod kubectl_plugin;
+mod kubectl_why;
 mod large;
 mod leading;
 mod leading_load;

@@ -65,14 +65,14 @@ async fn annotate(world: &World, object: &RemediationRequest, annotation: &str, 
 }
 
 /// The engine reports an outcome.
-async fn finish(world: &World, object: &RemediationRequest, outcome: &str) {
+pub async fn finish(world: &World, object: &RemediationRequest, outcome: &str) {
     let status = json!({ "status": { "remediation": { "outcome": outcome } } });
     let params = PatchParams { field_manager: Some("engine".into()), ..PatchParams::default() };
     world.requests().patch_status(&object.name_any(), &params, &Patch::Merge(&status)).await.unwrap();
 }
 
 /// Waits until a Signal's condition of this type has this reason; gives its message.
-async fn told(world: &World, name: &str, type_: &str, reason: &str) -> String {
+pub async fn told(world: &World, name: &str, type_: &str, reason: &str) -> String {
     eventually(&format!("{name} is told {reason}"), || async {
         let signal: Signal = world.signals().get(name).await.unwrap();
         let conditions = signal.status.unwrap_or_default().conditions;

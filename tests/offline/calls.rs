@@ -171,7 +171,9 @@ fn every_call_to_the_api_server_is_in_the_table_of_calls() {
         let text = program(&path);
         // Without one of these in hand nobody calls the API server.
         let has_api = ["Api<", "Api::", "Client", "Recorder", "watcher"].iter().any(|word| text.contains(word));
-        if has_api && !file.ends_with("tests.rs") && !file.starts_with("ledger/") {
+        // Whoever calls `kubectl storm` has rights of his own: `check` has the table of those.
+        let ours = !file.starts_with("ledger/") && !file.starts_with("kubectl/");
+        if has_api && !file.ends_with("tests.rs") && ours {
             found.extend(calls(&text).into_iter().map(|call| (file.clone(), call)));
         }
     }

@@ -121,8 +121,13 @@ fn every_test_and_function_that_the_docs_name_exists() {
 fn every_flag_that_the_docs_name_exists() {
     let mut command = <Cli as CommandFactory>::command();
     command.build();
-    let commands = [&command].into_iter().chain(command.get_subcommands());
+    let (mut commands, mut next) = (Vec::new(), vec![&command]);
+    while let Some(command) = next.pop() {
+        commands.push(command);
+        next.extend(command.get_subcommands());
+    }
     let flags: BTreeSet<String> = commands
+        .into_iter()
         .flat_map(clap::Command::get_arguments)
         .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
         .chain(FLAGS_OF_OTHERS.iter().map(|flag| (*flag).to_owned()))

@@ -53,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sources", &["storm", "api", "metrics", "runtime", "policies"]),
     ("admin", &["metrics", "runtime"]),
     ("settings", &["storm", "runtime", "ledger", "sources"]),
+    ("kubectl", &["core", "storm", "api", "runtime", "cluster", "policies", "watch", "settings"]),
     ("telemetry", &["settings"]),
 ];
 
