@@ -16,7 +16,7 @@ STORMS ?= 10000
 AGREEMENT_SECONDS ?= 600
 # The one before the present stable one has what is tested everywhere else.
 RELEASES ?= trixie testing
-SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/monitoring/versions hack/tools/tools .ci/run
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/kubectl/kubectl_complete-storm hack/monitoring/versions hack/tools/tools .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 

@@ -34,7 +34,7 @@ enum CheckMark {
 
 /// Something that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
+pub(super) struct Finding {
     mark: CheckMark,
     what: String,
     details: String,
@@ -46,20 +46,26 @@ fn finding(mark: CheckMark, what: impl Into<String>, details: impl Into<String>)
 
 /// Looks at everything; the exit code tells whether something is wrong.
 pub(super) async fn check(access: &Access, screen: &mut Screen<'_>) -> Result<u8, PluginError> {
+    let (found, wrong) = findings(access, screen.style.now).await?;
+    if !screen.machine(&found)? {
+        screen.say(&text(&found, screen.style))?;
+    }
+    Ok(if wrong { exit::FINDINGS } else { exit::DONE })
+}
+
+/// All that was looked at, and whether something is wrong.
+pub(super) async fn findings(access: &Access, now: Timestamp) -> Result<(Vec<Finding>, bool), PluginError> {
     let mut found = look_at_crds(access).await?;
     let served = !found.iter().any(|found| found.mark == CheckMark::Wrong && found.details.contains("not installed"));
     found.extend(look_at_rights(access).await?);
     // Without our resources there is nothing more to look at.
     if served {
-        let scene = Scene::look(access, screen.style.now, None).await?;
+        let scene = Scene::look(access, now, None).await?;
         found.extend(policies(&scene));
-        found.extend(look_at_signals(access, screen.style.now).await?);
+        found.extend(look_at_signals(access, now).await?);
     }
     let wrong = found.iter().any(|found| found.mark == CheckMark::Wrong);
-    if !screen.machine(&found)? {
-        screen.say(&text(&found, screen.style))?;
-    }
-    Ok(if wrong { exit::FINDINGS } else { exit::DONE })
+    Ok((found, wrong))
 }
 
 async fn look_at_crds(access: &Access) -> Result<Vec<Finding>, PluginError> {

@@ -4,12 +4,14 @@ use std::fmt;
 
 use crate::runtime::error::ApiError;
 
-/// Exit codes, as docs/kubectl.md has them. Bad usage is 2, of the reader of flags.
+/// Exit codes, as docs/kubectl.md has them.
 pub mod exit {
     /// All is well.
     pub const DONE: u8 = 0;
     /// It failed: no answer, a conflict, a refusal.
     pub const FAILED: u8 = 1;
+    /// What was asked makes no sense.
+    pub const USAGE: u8 = 2;
     /// A right is missing.
     pub const FORBIDDEN: u8 = 3;
     /// There is no such object.
@@ -62,7 +64,10 @@ pub enum PluginError {
     /// The cluster does not know our resources.
     #[error("this cluster does not know {0}: kubectl apply -f crds/")]
     NoCrds(String),
-    /// It makes no sense, or somebody else was there before.
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The storm is not as it would have to be, or somebody else was there before.
     #[error("{0}")]
     Refused(String),
     /// Any other failure of the API.
@@ -82,6 +87,7 @@ impl PluginError {
         match self {
             Self::MissingRight(_) => exit::FORBIDDEN,
             Self::NotFound(_) => exit::NOT_FOUND,
+            Self::Usage(_) => exit::USAGE,
             // Whoever reads no further, such as `head`, has what he wanted.
             Self::Output(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => exit::DONE,
             Self::NoCrds(_) | Self::Refused(_) | Self::Api(_) | Self::NoCluster(_) | Self::Output(_) => exit::FAILED,

@@ -11,7 +11,7 @@ use super::access::{Access, full_name};
 use super::fault::{ApiRight, PluginError};
 use super::list::{created, storm_of};
 use super::show::{request_of, seen};
-use super::text::{Cell, Paint, Style, table};
+use super::text::{Cell, Paint, Style, many, table};
 use crate::api::{CLOSED, RemediationRequest, STORM, Signal};
 use crate::settings::OutputFormat;
 
@@ -29,6 +29,18 @@ pub(super) async fn events_of(access: &Access, request: &RemediationRequest) -> 
     let of = format!("regarding.kind=RemediationRequest,regarding.name={}", request.name_any());
     let found: Vec<Event> = access.list(ListParams::default().fields(&of)).await?;
     let mut events: Vec<StormEvent> = found.iter().filter_map(event).collect();
+    events.sort_by_key(|event| event.at);
+    Ok(events)
+}
+
+/// All Events about storms and Signals, the oldest first.
+pub(super) async fn all_events(access: &Access) -> Result<Vec<StormEvent>, PluginError> {
+    let found: Vec<Event> = access.list(ListParams::default()).await?;
+    let ours = found.iter().filter(|event| {
+        let about = event.regarding.as_ref().and_then(|about| about.api_version.as_deref());
+        about.is_some_and(|version| version.starts_with(crate::api::GROUP))
+    });
+    let mut events: Vec<StormEvent> = ours.filter_map(event).collect();
     events.sort_by_key(|event| event.at);
     Ok(events)
 }
@@ -99,7 +111,7 @@ fn moments(
     let status = request.status.as_ref();
     if let Some(storm) = storm_of(request) {
         all.push(moment(storm.first_seen.0, 0, "First alert began", String::new()));
-        let facts = format!("{} alerts, {} fire", storm.alert_count, storm.firing_count);
+        let facts = format!("{}, {} fire", many(storm.alert_count, "alert"), storm.firing_count);
         all.push(moment(storm.last_seen.0, 3, "Last report", facts));
     }
     for condition in status.iter().flat_map(|status| &status.conditions) {

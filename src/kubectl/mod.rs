@@ -14,6 +14,7 @@ pub mod fault;
 mod fixtures;
 mod history;
 mod list;
+mod report;
 mod scene;
 mod show;
 mod text;
@@ -96,6 +97,10 @@ pub async fn run(flags: &StormFlags, screen: &mut Screen<'_>) -> (Result<u8, Plu
 }
 
 async fn answer(flags: &StormFlags, access: &Access, screen: &mut Screen<'_>) -> Result<u8, PluginError> {
+    use StormCommand::{Check, Complete, List, Report, Top, Tree};
+    if access.is_all() && !matches!(&flags.command, List(_) | Tree | Top | Check | Report | Complete(_)) {
+        return Err(PluginError::Usage("-A is for list, tree, top, check and report: name one namespace".to_owned()));
+    }
     match &flags.command {
         StormCommand::List(flags) => list::list(access, flags, screen).await,
         StormCommand::Why(of) => why::why(access, &of.object, screen).await,
@@ -109,6 +114,7 @@ async fn answer(flags: &StormFlags, access: &Access, screen: &mut Screen<'_>) ->
         }
         StormCommand::Ack(of) => act::ask(access, Ask::Acknowledge, &of.name, screen).await,
         StormCommand::Finish(of) => act::finish(access, of, screen).await,
+        StormCommand::Report => report::report(access, screen).await,
         StormCommand::Top => top::top(access, screen).await,
         StormCommand::Check => return check::check(access, screen).await,
         StormCommand::Complete(of) => complete::complete(access, &of.words, screen).await,

@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// What may be seen; what may not is noted.
-    fn seen<T>(&mut self, looked: Result<T, PluginError>) -> Result<Option<T>, PluginError> {
+    pub(super) fn seen<T>(&mut self, looked: Result<T, PluginError>) -> Result<Option<T>, PluginError> {
         match looked {
             Ok(seen) => Ok(Some(seen)),
             Err(error) => {
@@ -99,6 +99,11 @@ impl Scene {
         book.note_open(open.filter_map(grouping));
         let labels = Arc::new(self.labels.clone().unwrap_or_default());
         self.policies = Some(View::new(&book, HashMap::from([(namespace.to_owned(), labels)])).set);
+    }
+
+    /// The policies, where all that the choice among them depends on may be seen.
+    pub(super) fn policies_of_signals(&self) -> Option<&PolicySet> {
+        self.labels.as_ref().and(self.policies.as_deref())
     }
 
     /// The storms of a key, the oldest first, as the engine sees them.

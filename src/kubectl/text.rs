@@ -93,6 +93,12 @@ pub(super) fn short(time: SignedDuration) -> String {
     }
 }
 
+/// So many of something.
+pub(super) fn many(count: impl Into<i128>, what: &str) -> String {
+    let count = count.into();
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// Text in which nothing moves the cursor, changes the colour, turns the direction of reading or hides: such characters are spelled out.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());

@@ -11,7 +11,7 @@ use super::Screen;
 use super::access::{Access, full_name};
 use super::fault::PluginError;
 use super::list::{created, storm_of};
-use super::text::{Style, clean};
+use super::text::{Style, clean, many};
 use super::why_words::state_words;
 use crate::api::RemediationRequest;
 use crate::settings::OutputFormat;
@@ -103,7 +103,7 @@ fn text(links: &[Link], all: bool) -> String {
     let line = |link: &Link| {
         let place = if all { format!("{}/", link.namespace) } else { String::new() };
         let branch = if link.depth > 0 { "└─ " } else { "" };
-        let facts = format!("{}, {} alerts, {} fire, {} old", link.state, link.alerts, link.firing, link.age);
+        let facts = format!("{}, {}, {} fire, {} old", link.state, many(link.alerts, "alert"), link.firing, link.age);
         format!("{branch}{} ({facts})\n", clean(&format!("{place}{}", link.name)))
     };
     links.iter().map(line).collect()

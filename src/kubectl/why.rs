@@ -27,7 +27,7 @@ fn asked(text: &str) -> Result<(Asked, &str), PluginError> {
     match short.as_str() {
         "sig" | "signal" | "signals" => Ok((Asked::Signal, name)),
         "rr" | "remediationrequest" | "remediationrequests" => Ok((Asked::Request, name)),
-        _ => Err(PluginError::Refused(format!("{kind:?} is neither signal nor rr: write signal/NAME or rr/NAME"))),
+        _ => Err(PluginError::Usage(format!("{kind:?} is neither signal nor rr: write signal/NAME or rr/NAME"))),
     }
 }
 

@@ -11,12 +11,15 @@ use stormfold_core::rules::Rules;
 
 use super::answers::{of_decision, of_end};
 use super::scene::Scene;
+use super::text::many;
 use super::why_signal::{GroupAnswer, WaitAnswer};
 use crate::api::{ACCEPTED, CLOSE, HOLD_OPEN, RemediationRequest};
 use crate::cluster::{live_request_of, request_of};
 use crate::storm::decide::{
     CloseReason, Decision, DropReason, LedgerView, Projection, Reread, Situation, Wish, decide, is_storm,
 };
+use crate::storm::holding::HeldBack;
+use crate::storm::metadata::count;
 use crate::storm::name::storm_name;
 use crate::storm::{Policy, StormMetadata};
 
@@ -143,7 +146,7 @@ fn policy_words(object: &RemediationRequest, found: Option<&Policy>) -> String {
 
 /// Whether the facts are a storm by this policy.
 fn threshold(facts: &StormMetadata, policy: &Policy) -> String {
-    let is = if is_storm(facts, policy) { "a storm" } else { "no storm yet" };
+    let is = if is_storm(facts, policy) { "reached" } else { "not reached" };
     format!(
         "{is}: {} alerts of {}, {} affected resources of {}",
         facts.alert_count, policy.storm_alerts, facts.affected_count, policy.storm_resources
@@ -212,7 +215,10 @@ fn past_end(request: &Request, policy: &Policy) -> EndAnswer {
 fn open_sentence(request: &Request, end: &EndAnswer) -> String {
     let facts = request.facts().map_or_else(
         || "it has no facts yet".to_owned(),
-        |facts| format!("it is open with {} alerts, of which {} fire", facts.alert_count, facts.firing),
+        |facts| {
+            let (alerts, firing) = (many(count(facts.alert_count), "alert"), facts.firing);
+            format!("it is open with {alerts}, of which {firing} fire")
+        },
     );
     match (end.reason, end.at) {
         (Some(reason), Some(at)) => format!("{facts}; if nothing else comes it ends as {reason:?} after {at:.0}"),
@@ -223,15 +229,18 @@ fn open_sentence(request: &Request, end: &EndAnswer) -> String {
 fn closed_sentence(request: &Request, policy: &Policy, outlook: Option<&Choice>) -> String {
     let end = past_end(request, policy);
     let reason = end.reason.map(|reason| format!(" as {reason:?}")).unwrap_or_default();
-    let fires_on = if request.is_handed_on() { request.facts().map_or(0, |facts| facts.firing) } else { 0 };
-    let left = if fires_on > 0 { format!("; {fires_on} alerts fired on") } else { String::new() };
+    let firing = if request.is_handed_on() { request.facts().map_or(0, |facts| facts.firing) } else { 0 };
+    let left = if firing > 0 { format!("; {} fired at its end", many(count(firing), "alert")) } else { String::new() };
     let then = match outlook {
         None => String::new(),
         Some(Choice::Adopt(epoch)) => {
             format!("; {} is open and takes its group in", storm_name(&request.opening.pattern, *epoch))
         }
         Some(Choice::Open(_)) => "; the next news of its group opens a successor at once".to_owned(),
-        Some(Choice::HeldBack(why)) => format!("; its successor waits: {}", why.words()),
+        Some(Choice::HeldBack(HeldBack::CoolingDown(_, until))) => format!("; its successor waits until {until:.0}"),
+        Some(Choice::HeldBack(HeldBack::Suspended(policy))) => {
+            format!("; no successor opens while StormPolicy {policy} is suspended")
+        }
     };
     format!("it was closed{reason}: {}{left}{then}", end.because)
 }

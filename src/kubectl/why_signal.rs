@@ -12,7 +12,7 @@ use super::answers::{Fate, Meaning, of_reason, of_verdict};
 use super::fates::{OccurrenceFate, ReceiptState, fates, told_of};
 use super::scene::Scene;
 use super::why_policy::{PolicyAnswer, policy_of};
-use super::why_words::{SignalCase, accepted, state_of};
+use super::why_words::{SignalCase, accepted, is_of_choice, state_of};
 use crate::api::{ACCEPTED, GROUPED, Signal, SignalStatus};
 use crate::storm::holding::HeldBack;
 use crate::storm::matching::Labels;
@@ -77,6 +77,9 @@ pub(super) struct StormAnswer {
     pub(super) name: String,
     /// Open, Closed, Gone, or Unknown.
     pub(super) state: String,
+    /// The policy that it was opened under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<String>,
     pub(super) occurrences: usize,
 }
 
@@ -126,7 +129,7 @@ impl WaitAnswer {
 /// What intake makes of a Signal. Only the operator knows whether `--cross-namespace` lets it speak of others: its receipt tells.
 pub(super) fn taken(signal: &Signal, scene: &Scene, reach: &Reach) -> Result<Observation, Rejection> {
     let (no_policies, no_labels) = (PolicySet::default(), Labels::new());
-    let policies = scene.policies.as_deref().unwrap_or(&no_policies);
+    let policies = scene.policies_of_signals().unwrap_or(&no_policies);
     intake(signal, policies, scene.labels.as_ref().unwrap_or(&no_labels), reach, &DIGESTS)
 }
 
@@ -145,23 +148,23 @@ pub(super) fn why_signal(signal: &Signal, scene: &Scene) -> SignalAnswer {
     let is_bound = speaks_of_others && said == Some(refused(&narrow));
     let taken = if is_bound { &narrow } else { &wide };
     let fates = fates(signal, &told, is_bound);
-    let opening = taken.as_ref().ok().map(|observation| group_of(observation, scene));
+    let known = scene.policies_of_signals();
+    // Its group is what a policy says, and nobody knows it who may not see the policies.
+    let opening = taken.as_ref().ok().filter(|_| known.is_some()).map(|observation| group_of(observation, scene));
     let outlook = match told {
         ReceiptState::Not | ReceiptState::Waits(_) => opening.as_ref().and_then(|opening| scene.outlook(opening)),
         ReceiptState::Taken | ReceiptState::Refused | ReceiptState::Strange(_) => None,
     };
     let forecast = forecast(taken, outlook.as_ref());
     let meaning = meaning(&told, status, &forecast);
-    let waits = match &forecast {
-        Verdict::HeldBack(why) => Some(WaitAnswer::of(why)),
-        _ => None,
-    };
+    let waits = waits(&told, status, &meaning, &forecast, outlook.is_some());
     let case = SignalCase {
         told: &told,
         status,
         means: meaning.means,
         outlook: outlook.as_ref(),
         opening: opening.as_ref(),
+        refused: taken.is_err(),
         fates: &fates,
         scene,
     };
@@ -173,8 +176,8 @@ pub(super) fn why_signal(signal: &Signal, scene: &Scene) -> SignalAnswer {
         answer: case.sentence(),
         told: condition(status, ACCEPTED),
         next: meaning.next,
-        policy: scene.policies.as_ref().map(|policies| policy_of(signal, policies, scene)),
-        group: group(taken, opening.as_ref(), status),
+        policy: known.map(|policies| policy_of(signal, policies, scene)),
+        group: group(taken, opening.as_ref(), status, scene),
         storms: storms(status, &fates, scene),
         waits,
         occurrences: fates.iter().map(OccurrenceFate::answer).collect(),
@@ -188,6 +191,25 @@ fn group_of(observation: &Observation, scene: &Scene) -> Opening {
         |opening: &&std::sync::Arc<Opening>| scene.of_key(opening.key()).iter().any(|object| object.is_open());
     let former = observation.groupings.split_last().and_then(|(_, former)| former.iter().find(is_open));
     former.unwrap_or_else(|| observation.own_grouping()).as_ref().clone()
+}
+
+/// Why it waits, and until when: by the rules where it is for them to say, else as it was told.
+fn waits(
+    told: &ReceiptState,
+    status: &SignalStatus,
+    meaning: &Meaning,
+    forecast: &Verdict,
+    by_the_rules: bool,
+) -> Option<WaitAnswer> {
+    match (forecast, told) {
+        (Verdict::HeldBack(why), _) => Some(WaitAnswer::of(why)),
+        (_, ReceiptState::Waits(reason)) if !is_of_choice(reason) || !by_the_rules => Some(WaitAnswer {
+            why: accepted(status).map(|(_, message)| message.to_owned()).unwrap_or_default(),
+            until: None,
+            ends_by: meaning.next.to_owned(),
+        }),
+        _ => None,
+    }
 }
 
 /// What the rules say now of a Signal without a receipt.
@@ -229,11 +251,18 @@ fn group(
     taken: &Result<Observation, Rejection>,
     opening: Option<&Opening>,
     status: &SignalStatus,
+    scene: &Scene,
 ) -> Option<GroupAnswer> {
-    let (observation, opening) = (taken.as_ref().ok()?, opening?);
+    let observation = taken.as_ref().ok()?;
     let lacks = condition(status, GROUPED).is_some() || accepted(status).is_none();
-    let missing_labels = if lacks { observation.missing_labels.clone() } else { Vec::new() };
-    Some(GroupAnswer { pattern: opening.pattern.clone(), by: opening.group_labels.clone(), missing_labels })
+    // What a storm was opened by counts until that ends, whatever policies say by now.
+    let storm = status.storm.as_ref().and_then(|name| scene.request(name)).map(|request| &request.spec);
+    let (pattern, by) = match (storm, opening) {
+        (Some(spec), _) => (&spec.pattern, &spec.group_labels),
+        (None, opening) => opening.map(|opening| (&opening.pattern, &opening.group_labels))?,
+    };
+    let missing_labels = if lacks && opening.is_some() { observation.missing_labels.clone() } else { Vec::new() };
+    Some(GroupAnswer { pattern: pattern.clone(), by: by.clone(), missing_labels })
 }
 
 /// The storms that its receipt names.
@@ -243,6 +272,7 @@ fn storms(status: &SignalStatus, fates: &[OccurrenceFate<'_>], scene: &Scene) ->
     let answer = |name: &String| StormAnswer {
         name: name.clone(),
         state: state_of(name, scene),
+        policy: scene.request(name).map(|request| request.spec.policy_ref.name.clone()),
         occurrences: fates.iter().filter(|of| matches!(&of.fate, Fate::In(storm) if storm == name)).count(),
     };
     names.filter(|name| seen.insert((*name).clone())).map(answer).collect()

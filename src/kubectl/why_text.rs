@@ -11,7 +11,8 @@ const MOST: usize = 10;
 pub(super) fn signal_text(answer: &SignalAnswer, wide: bool, style: Style) -> String {
     let mut lines = vec![("Signal", clean(&format!("{}/{}", answer.namespace, answer.name)))];
     lines.push(("Answer", style.paint(Paint::Strong, &answer.answer)));
-    if !answer.next.is_empty() {
+    // What ends a wait is told with it, by name.
+    if !answer.next.is_empty() && answer.waits.is_none() {
         lines.push(("Do", clean(answer.next)));
     }
     if let Some(told) = &answer.told {
@@ -29,10 +30,9 @@ pub(super) fn signal_text(answer: &SignalAnswer, wide: bool, style: Style) -> St
     }
     lines.extend(answer.group.iter().map(|group| ("Group", group_words(group))));
     for storm in &answer.storms {
-        lines.push((
-            "Storm",
-            clean(&format!("{}: {}, {} of its occurrences", storm.name, storm.state, storm.occurrences)),
-        ));
+        let under = storm.policy.as_ref().map(|policy| format!(", under policy {policy}")).unwrap_or_default();
+        let words = format!("{}: {}{under}, {} of its occurrences", storm.name, storm.state, storm.occurrences);
+        lines.push(("Storm", clean(&words)));
     }
     lines.extend(answer.waits.iter().flat_map(|waits| wait_lines(waits, style)));
     lines.extend(unknown(&answer.unknown, style));
@@ -53,6 +53,7 @@ pub(super) fn request_text(answer: &RequestAnswer, style: Style) -> String {
         let at = end.at.map(|at| format!("{}, ", style.moment(at))).unwrap_or_default();
         lines.push(("End", clean(&format!("{at}{reason}{}", end.because))));
     }
+    lines.extend(answer.waits.iter().map(|waits| ("Because", clean(&waits.why))));
     lines.extend(answer.waits.iter().flat_map(|waits| wait_lines(waits, style)));
     lines.extend(answer.previous.iter().map(|previous| ("Previous", clean(previous))));
     lines.extend(answer.successors.iter().map(|successor| ("Successor", clean(successor))));
@@ -79,7 +80,7 @@ fn wait_lines(waits: &WaitAnswer, style: Style) -> Vec<(&'static str, String)> {
     let until = waits
         .until
         .map_or_else(|| "until somebody ends it".to_owned(), |until| format!("until {}", style.moment(until)));
-    vec![("Waits", clean(&format!("{until}: {}", waits.why))), ("Ended by", clean(&waits.ends_by))]
+    vec![("Waits", clean(&until)), ("Ended by", clean(&waits.ends_by))]
 }
 
 fn unknown(unknown: &[String], style: Style) -> Vec<(&'static str, String)> {

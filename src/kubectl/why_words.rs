@@ -9,6 +9,7 @@ use crate::api::{
     ACCEPTED, REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED, RemediationRequest, SignalStatus, StormState,
 };
 use crate::storm::Opening;
+use crate::storm::holding::HeldBack;
 use crate::storm::name::storm_name;
 
 /// A Signal, and what is known of it.
@@ -19,8 +20,10 @@ pub(super) struct SignalCase<'a> {
     pub(super) means: &'a str,
     /// What the operator would do now.
     pub(super) outlook: Option<&'a Choice>,
-    /// The group that it belongs to; `None`: intake refuses it.
+    /// The group that it belongs to, where that is known.
     pub(super) opening: Option<&'a Opening>,
+    /// Whether intake refuses it.
+    pub(super) refused: bool,
     pub(super) fates: &'a [OccurrenceFate<'a>],
     pub(super) scene: &'a Scene,
 }
@@ -28,21 +31,26 @@ pub(super) struct SignalCase<'a> {
 impl SignalCase<'_> {
     /// The answer for whoever reads no further.
     pub(super) fn sentence(&self) -> String {
-        let Self { told, status, means, outlook, opening, .. } = self;
+        let Self { told, status, means, outlook, refused, .. } = self;
         let message = accepted(status).map(|(_, message)| message).unwrap_or_default();
         match told {
             ReceiptState::Taken => self.taken_in(),
             ReceiptState::Refused => format!("{means}: {message}"),
-            ReceiptState::Waits(reason) => {
-                let of_choice = [REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED].contains(&reason.as_str());
-                let now = outlook.filter(|_| of_choice).map(|choice| self.after_all(choice)).unwrap_or_default();
-                format!("{means}: {message}{now}")
-            }
+            ReceiptState::Waits(reason) => match outlook.filter(|_| is_of_choice(reason)) {
+                Some(Choice::HeldBack(HeldBack::CoolingDown(before, until))) => {
+                    format!("{means}: {} ended as {:?}, and it waits until {until:.0}", before.name, before.outcome)
+                }
+                Some(Choice::HeldBack(HeldBack::Suspended(policy))) => format!("{means}: StormPolicy {policy}"),
+                Some(choice @ (Choice::Adopt(_) | Choice::Open(_))) => {
+                    format!("{means}: {message}; by now{}", self.would(choice).trim_start_matches(';'))
+                }
+                None => format!("{means}: {message}"),
+            },
             ReceiptState::Strange(reason) => format!("{means}: {reason}: {message}"),
             ReceiptState::Not => {
                 let now = match outlook {
                     Some(choice) => self.would(choice),
-                    None if opening.is_none() => format!("; by the rules {means}"),
+                    None if *refused => format!("; by the rules {means}"),
                     None => String::new(),
                 };
                 format!(
@@ -55,10 +63,14 @@ impl SignalCase<'_> {
     fn taken_in(&self) -> String {
         let Self { status, fates, scene, .. } = self;
         let counted = fates.iter().filter(|of| matches!(of.fate, Fate::In(_))).count();
-        let elsewhere = fates.len() - counted;
+        let count = |wanted: fn(&Fate) -> bool| fates.iter().filter(|of| wanted(&of.fate)).count();
+        let refused = count(|fate| matches!(fate, Fate::Refused(_)));
+        let held = count(|fate| matches!(fate, Fate::Held(_)));
         match &status.storm {
             Some(storm) if counted > 0 => {
-                let rest = if elsewhere > 0 { format!("; {elsewhere} are in none") } else { String::new() };
+                let told = [(refused, "refused"), (held, "in none, over or handled")];
+                let rest = told.into_iter().filter(|(count, _)| *count > 0);
+                let rest: String = rest.map(|(count, what)| format!("; {count} {what}")).collect();
                 let others = status.other_storms.len();
                 let divided = if others > 0 { format!(" and {others} others") } else { String::new() };
                 let (all, state) = (fates.len(), state_of(storm, scene));
@@ -72,14 +84,6 @@ impl SignalCase<'_> {
         }
     }
 
-    /// Of what waits, when the rules see it otherwise by now.
-    fn after_all(&self, choice: &Choice) -> String {
-        match choice {
-            Choice::HeldBack(_) => String::new(),
-            Choice::Adopt(_) | Choice::Open(_) => format!("; by now{}", self.would(choice).trim_start_matches(';')),
-        }
-    }
-
     /// What the operator would do now.
     fn would(&self, choice: &Choice) -> String {
         let pattern = self.opening.map(|opening| opening.pattern.as_str()).unwrap_or_default();
@@ -89,6 +93,11 @@ impl SignalCase<'_> {
             Choice::HeldBack(why) => format!("; it would wait: {}", why.words()),
         }
     }
+}
+
+/// Whether a Signal that waits for this reason waits for what the choice of a storm says: that can be asked again.
+pub(super) fn is_of_choice(reason: &str) -> bool {
+    [REASON_COOLING_DOWN, REASON_POLICY_SUSPENDED].contains(&reason)
 }
 
 /// Reason and message of its condition Accepted.

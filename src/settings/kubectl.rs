@@ -8,7 +8,7 @@ use crate::storm::Outcome;
 
 /// Ask a cluster about its alert storms, and tell it what you did about them, with your own rights.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-storm", bin_name = "kubectl storm", version, about)]
+#[command(name = "kubectl-storm", bin_name = "kubectl storm", version)]
 pub(super) struct Plugin {
     #[command(flatten)]
     pub(super) flags: StormFlags,
@@ -95,6 +95,8 @@ pub enum StormCommand {
     Top,
     /// Look whether everything is there: CRDs, rights, policies that never count. Exit code 5: something is wrong.
     Check,
+    /// Write what somebody needs who helps from afar, as YAML; what alerts say in labels and annotations is left out.
+    Report,
     /// Say what can be typed next, for `kubectl_complete-storm`.
     #[command(hide = true)]
     Complete(CompleteFlags),

@@ -12,14 +12,14 @@ use super::signals::firing;
 use super::world::World;
 
 /// Our CRD of this plural, as it is or was.
-fn crd(plural: &str, change: impl FnOnce(&mut Value)) -> CustomResourceDefinition {
+pub fn crd(plural: &str, change: impl FnOnce(&mut Value)) -> CustomResourceDefinition {
     let ours = stormfold::api::crds().into_iter().find(|crd| crd.spec.names.plural == plural).unwrap();
     let mut text = serde_json::to_value(&ours).unwrap();
     change(&mut text["spec"]["versions"][0]);
     serde_json::from_value(text).unwrap()
 }
 
-async fn replace(world: &World, crd: &CustomResourceDefinition) {
+pub async fn replace(world: &World, crd: &CustomResourceDefinition) {
     let api: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let name = crd.metadata.name.as_deref().unwrap();
     let versions = json!({ "spec": { "versions": crd.spec.versions } });

@@ -1,7 +1,7 @@
 //! The program as kubectl finds it, with an account that may only look.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -61,11 +61,17 @@ impl Plugin {
             May::Act => "act",
         };
         grant(world, name, may).await;
+        Self::with(&kubeconfig_of(&world.client, &world.namespace, name).await, &world.namespace)
+    }
+
+    /// With this kubeconfig, and its script for completion.
+    pub fn with(kubeconfig: &str, namespace: &str) -> Self {
         let files = TempDir::new().unwrap();
-        let kubeconfig = kubeconfig_of(&world.client, &world.namespace, name).await;
         std::fs::write(files.path().join("kubeconfig"), kubeconfig).unwrap();
         symlink(env!("CARGO_BIN_EXE_stormfold"), files.path().join("kubectl-storm")).unwrap();
-        Self { files, namespace: world.namespace.clone() }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/kubectl/kubectl_complete-storm");
+        symlink(script, files.path().join("kubectl_complete-storm")).unwrap();
+        Self { files, namespace: namespace.to_owned() }
     }
 
     /// The folder that has the program, for PATH.
@@ -84,6 +90,13 @@ impl Plugin {
     pub fn ask_all(&self, arguments: &[&str]) -> Answer {
         let mut command = Command::new(self.folder().join("kubectl-storm"));
         command.args(arguments);
+        self.run(command)
+    }
+
+    /// What the real kubectl offers to a shell behind `kubectl storm`.
+    pub fn complete(&self, words: &[&str]) -> Answer {
+        let mut command = Command::new("kubectl");
+        command.args(["__complete", "storm"]).args(words);
         self.run(command)
     }
 

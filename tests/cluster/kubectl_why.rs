@@ -114,6 +114,7 @@ async fn what_a_quota_refuses_and_what_a_person_handled_is_answered() {
     world.create(&table("refused", "Refused", 0..2)).await;
     let answer = told_why(&world, &plugin, "refused", "RequestRefused").await;
     says(&answer, "exceeded quota");
+    assert!(answer["waits"]["endsBy"].as_str().unwrap().contains("quota"), "{answer:#}");
     assert_eq!(became(&answer), ["Waits"; 2]);
     quotas.delete("few", &DeleteParams::default()).await.unwrap();
     let object = world.one_storm("it opens", |storm| storm.alert_count == 2).await;
@@ -179,6 +180,7 @@ async fn a_right_that_is_missing_is_named() {
     let gone = here.ask(&["why", "gone"]);
     assert_eq!((gone.code, gone.out.as_str()), (Some(4), ""), "{gone:?}");
     assert_eq!(here.ask(&["why"]).code, Some(2));
+    assert_eq!(here.ask_all(&["why", "seen", "-A"]).code, Some(2));
     let all = here.ask_all(&["list", "-A"]);
     assert_eq!(all.code, Some(3), "{all:?}");
 }
@@ -196,6 +198,10 @@ async fn kubectl_finds_the_plugin_and_shows_storms() {
     let why = plugin.ask_kubectl(&["why", "twelve"]);
     assert_eq!(why.code, Some(0), "{why:?}");
     assert!(why.out.contains(&format!("12 of its 12 occurrences are in {name} (Open)")), "{why:?}");
+    let offered = plugin.complete(&["why", "--namespace", &world.namespace, "tw"]);
+    assert!(offered.out.starts_with("twelve\tSignal of Shown\n:4\n"), "{offered:?}");
+    let offered = plugin.complete(&["finish", &name, "--outcome", "S"]);
+    assert!(offered.out.starts_with("Succeeded\n:4\n"), "{offered:?}");
     let list = plugin.ask_kubectl(&["list"]);
     let line = list.out.lines().nth(1).unwrap_or_default();
     assert!(line.starts_with(&name) && line.contains("Open") && line.contains("12"), "{list:?}");
@@ -213,6 +219,8 @@ async fn kubectl_finds_the_plugin_and_shows_storms() {
     for what in ["Opened", "Storm reached", "Signal counted", "Last report"] {
         assert!(timeline.out.contains(what), "{what} in {timeline:?}");
     }
+    let top = plugin.ask(&["top"]);
+    assert!(top.out.contains("12 to 1"), "{top:?}");
     let tree = plugin.ask(&["tree"]);
     assert!(tree.out.starts_with(&format!("{name} (Open, 12 alerts, 12 fire")), "{tree:?}");
 }

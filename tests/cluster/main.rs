@@ -42,6 +42,7 @@ mod gateway_policies;
 #[path = "../support/http.rs"]
 mod http;
 mod kubectl_act;
+mod kubectl_check;
 mod kubectl_plugin;
 mod kubectl_why;
 mod large;

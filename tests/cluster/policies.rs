@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stormfold::api::{OccurrenceState, RemediationRequest, Signal, StormPolicy};
 
 use super::operator::Operator;
-use super::signals::{as_of, firing, occurrence, signal, table};
+use super::signals::{as_of, firing, labelled, occurrence, signal, table};
 use super::wait::eventually;
 use super::world::{World, facts, is_open};
 
@@ -80,13 +80,6 @@ pub async fn told(world: &World, name: &str, type_: &str, reason: &str) -> Strin
         found.map(|condition| condition.message.clone()).ok_or_else(|| format!("{conditions:?}"))
     })
     .await
-}
-
-fn labelled(name: &str, alert: &str, n: usize, labels: &[(&str, &str)]) -> Signal {
-    let mut signal = firing(alert, n);
-    signal.metadata.name = Some(name.into());
-    signal.spec.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    signal
 }
 
 // A26, A29: a policy of its own per namespace, grouping by what matters there.

@@ -44,3 +44,11 @@ pub fn table(name: &str, alert: &str, numbers: impl IntoIterator<Item = usize>) 
     signal.spec.table = Some(lines.collect());
     signal
 }
+
+/// The same as [`firing`] with this name and these labels.
+pub fn labelled(name: &str, alert: &str, n: usize, labels: &[(&str, &str)]) -> Signal {
+    let mut signal = firing(alert, n);
+    signal.metadata.name = Some(name.into());
+    signal.spec.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    signal
+}
