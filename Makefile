@@ -13,6 +13,7 @@ HISTORIES ?= 100000
 OUTAGE_SECONDS ?= 30
 TAKEOVERS ?= 100
 STORMS ?= 10000
+REPORTS ?= 1000000
 AGREEMENT_SECONDS ?= 600
 # The one before the present stable one has what is tested everywhere else.
 RELEASES ?= trixie testing
@@ -20,7 +21,7 @@ SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hac
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions tls-tools redis alertmanager prometheus
+.PHONY: help build test test-offline lint deny fmt crds schema manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies bench-replay search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions tls-tools redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -101,6 +102,9 @@ fmt: ## Format the code
 crds: ## Write crds/ from the types
 	cargo run --quiet --package stormfold -- crds | awk -v RS='---\n' 'NF { match($$0, /name: [a-z]+\.stormfold/); file = "crds/" substr($$0, RSTART + 6, RLENGTH - 16) ".yaml"; printf "%s", $$0 > file }'
 
+schema: ## Write docs/test-file.schema.json from the types
+	cargo run --quiet --package stormfold -- test --schema > docs/.schema.json && mv docs/.schema.json docs/test-file.schema.json
+
 manifests: ## Render manifests/install.yaml
 	@$$(hack/cluster/cluster kubectl) kustomize manifests/base > manifests/.install.yaml && mv manifests/.install.yaml manifests/install.yaml
 
@@ -122,6 +126,9 @@ bench-idle: ## Open STORMS=10000 storms and measure their rest and their ends, i
 
 bench-policies: ## Measure what 1,000 policies cost per edit and per Signal; a wrong policy fails, a missed figure is printed
 	cargo bench --bench policies
+
+bench-replay: ## Play a day of REPORTS=1000000 reports without a cluster: seconds and memory; a wrong count fails, a missed figure is printed
+	REPORTS=$(REPORTS) cargo bench --bench replay
 
 bench-ledger: redis ## Measure the Redis ledger beside the original design; QUICK=1: short, PARTS="merge memory flush batches fill churn": some
 	QUICK=$(QUICK) cargo bench --bench ledger -- $(PARTS)

@@ -5,7 +5,9 @@
 //! make Signals of what others report. ARCHITECTURE.md has the map; `storm` has the meaning.
 
 pub mod admin;
+pub mod admission;
 pub mod app;
+pub mod cli;
 pub mod cluster;
 pub mod driver;
 pub mod inbox;
@@ -13,6 +15,7 @@ pub mod kubectl;
 pub mod ledger;
 pub mod metrics;
 pub mod policies;
+pub mod policy_tests;
 pub mod replay;
 pub mod retention;
 pub mod runtime;

@@ -10,7 +10,7 @@ use stormfold::kubectl::{self, Screen};
 use stormfold::runtime::clock::Clock;
 use stormfold::settings::{Cli, Command, RunSettings, StormFlags, TargetFlags};
 use stormfold::sources::alertmanager::rules_of;
-use stormfold::{app, telemetry};
+use stormfold::{app, cli, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Crds => print_crds(),
         Command::Targets(flags) => print_targets(&flags),
         Command::Storm(flags) => return storm(&flags),
+        Command::Replay(flags) => return told(&cli::replay(&flags)),
+        Command::Test(flags) => return told(&cli::test(&flags)),
         Command::Run(settings) => match settings.validate() {
             Ok(()) => run(*settings),
             Err(message) => {
@@ -100,6 +102,17 @@ fn print_targets(flags: &TargetFlags) -> anyhow::Result<()> {
     };
     print!("{}", rules.explain(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", file.display()))?);
     Ok(())
+}
+
+/// Prints what a command has to say: its result as it is, then its remarks.
+#[expect(clippy::print_stderr, reason = "the output of a command")]
+fn told(outcome: &cli::CommandResult) -> ExitCode {
+    use std::io::Write as _;
+    // Whoever reads it may stop reading, as `head` does.
+    let written = std::io::stdout().lock().write_all(outcome.output.as_bytes());
+    outcome.remarks.iter().for_each(|remark| eprintln!("{remark}"));
+    let exit = if written.is_err() { cli::Exit::Failed } else { outcome.exit };
+    ExitCode::from(exit.code())
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a failed process, whatever the log filter is")]

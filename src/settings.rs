@@ -2,7 +2,9 @@
 
 mod gateway;
 mod kubectl;
+mod policy_tests;
 mod redis;
+mod replay;
 mod sources;
 
 use std::ffi::{OsStr, OsString};
@@ -18,7 +20,9 @@ pub use kubectl::{
     ClusterFlags, CompleteFlags, FinishFlags, HoldFlags, ListFlags, ObjectFlags, OutputFormat, RequestFlags,
     StormCommand, StormFlags, storm_command,
 };
+pub use policy_tests::{TestFlags, TestOutput};
 pub use redis::RedisFlags;
+pub use replay::{ReplayFlags, ReplayOutput, RuleFlags};
 pub use sources::SourceFlags;
 
 use crate::ledger::redis::RedisSettings;
@@ -49,6 +53,10 @@ pub enum Command {
     Targets(TargetFlags),
     /// Ask a cluster about its storms, with your own rights: `kubectl storm`.
     Storm(Box<StormFlags>),
+    /// Print what the operator would have made of a recording, without a cluster.
+    Replay(Box<ReplayFlags>),
+    /// Test policies: alerts over time in files, and what they must come to.
+    Test(TestFlags),
 }
 
 impl Cli {
@@ -165,6 +173,13 @@ pub struct PolicyTimers {
     max_age: SignedDuration,
 }
 
+impl PolicyTimers {
+    fn policy(&self) -> Policy {
+        let Self { quiet_period, stale_after, settle_delay, max_age } = *self;
+        Policy { quiet_period, stale_after, settle_delay, max_age, ..Policy::default() }
+    }
+}
+
 impl RunSettings {
     /// What one flag alone cannot check. The message names the flags.
     pub fn validate(&self) -> Result<(), String> {
@@ -220,9 +235,7 @@ impl RunSettings {
 
     /// The built-in policy with these timers.
     pub fn policy(&self) -> Policy {
-        let PolicyTimers { quiet_period, stale_after, settle_delay, max_age } = self.timers;
-        let publish_interval = self.publish_interval;
-        Policy { quiet_period, stale_after, settle_delay, max_age, publish_interval, ..Policy::default() }
+        Policy { publish_interval: self.publish_interval, ..self.timers.policy() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The API server of a replay: Signals and RemediationRequests in memory, each write a new version, and nothing that fails for want of a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,15 +12,28 @@ use stormfold_core::engine::receipts::Receipt;
 use stormfold_core::request::Request;
 use stormfold_core::storm::StormKey;
 
+use super::DIGESTS;
+use super::diff::StormsOfReports;
 use crate::api::{RemediationRequest, Signal, from_storm_metadata};
 use crate::cluster::{receipt, render, request_of};
 use crate::storm::metadata::whole_seconds;
+use crate::watch::says;
 
 /// What the cluster of a replay has.
 #[derive(Default)]
 pub struct ReplayCluster {
     signals: BTreeMap<ObjectName, Signal>,
     requests: BTreeMap<ObjectName, RemediationRequest>,
+    /// The requests of a key.
+    of_key: HashMap<(String, StormKey), BTreeSet<String>>,
+    /// The Signals whose receipts name a storm, by namespace and name of it.
+    of_storm: HashMap<ObjectName, BTreeSet<String>>,
+    /// What was deleted after its retention.
+    retired_requests: Vec<RemediationRequest>,
+    /// The same of Signals, where somebody wants them.
+    retired_signals: Option<Vec<Signal>>,
+    /// Every storm that the receipt of a report named, where somebody wants to know.
+    storms_of_reports: Option<StormsOfReports>,
     /// Of the last write.
     version: u64,
     /// What the watch on RemediationRequests has not brought yet.
@@ -62,7 +75,60 @@ impl ReplayCluster {
 
     /// Deletes a Signal.
     pub fn delete_signal(&mut self, name: &ObjectName) {
-        self.signals.remove(name);
+        let Some(signal) = self.signals.remove(name) else { return };
+        if let Some(storm) = signal.status.as_ref().and_then(|status| status.storm.clone()) {
+            let storm = ObjectName { namespace: name.namespace.clone(), name: storm };
+            if let Some(signals) = self.of_storm.get_mut(&storm) {
+                signals.remove(&name.name);
+            }
+        }
+        if let Some(retired) = &mut self.retired_signals {
+            retired.push(signal);
+        }
+    }
+
+    /// Keeps Signals that are deleted.
+    pub(super) fn keep_deleted_signals(&mut self) {
+        self.retired_signals.get_or_insert_default();
+    }
+
+    /// Notes the storms of reports.
+    pub(super) fn note_storms(&mut self) {
+        self.storms_of_reports.get_or_insert_default();
+    }
+
+    /// The storms of reports, where they are noted.
+    pub(super) fn storms_of_reports(&self) -> Option<&StormsOfReports> {
+        self.storms_of_reports.as_ref()
+    }
+
+    /// Signals that were deleted, where they are kept.
+    pub fn retired_signals(&self) -> &[Signal] {
+        self.retired_signals.as_deref().unwrap_or_default()
+    }
+
+    /// The names of the Signals whose receipts name this storm.
+    pub(super) fn signals_of_storm(&self, storm: &ObjectName) -> Vec<ObjectName> {
+        let of = |name: &String| ObjectName { namespace: storm.namespace.clone(), name: name.clone() };
+        self.of_storm.get(storm).into_iter().flatten().map(of).collect()
+    }
+
+    /// A RemediationRequest.
+    pub fn request(&self, name: &ObjectName) -> Option<&RemediationRequest> {
+        self.requests.get(name)
+    }
+
+    /// Requests that were deleted after their retention.
+    pub fn retired_requests(&self) -> &[RemediationRequest] {
+        &self.retired_requests
+    }
+
+    /// Deletes a RemediationRequest after its retention.
+    pub(super) fn retire_request(&mut self, name: &ObjectName) -> Option<Request> {
+        let object = self.delete_request(name)?;
+        let gone = request_of(&object);
+        self.retired_requests.push(object);
+        gone
     }
 
     /// All RemediationRequests, by namespace and name.
@@ -82,7 +148,14 @@ impl ReplayCluster {
 
     /// Deletes a RemediationRequest. The object as it was.
     pub fn delete_request(&mut self, name: &ObjectName) -> Option<RemediationRequest> {
-        self.requests.remove(name)
+        let object = self.requests.remove(name)?;
+        self.of_storm.remove(name);
+        if let Some(of_key) =
+            request_of(&object).and_then(|request| self.of_key.get_mut(&(request.namespace, request.id.key)))
+        {
+            of_key.remove(&name.name);
+        }
+        Some(object)
     }
 
     /// What has changed since this was asked last, in order.
@@ -105,10 +178,11 @@ impl ReplayCluster {
     }
 
     fn find(&self, key: StormKey, namespace: &str) -> Vec<Request> {
-        let first = ObjectName { namespace: namespace.to_owned(), name: String::new() };
-        let of_namespace = self.requests.range(first..).take_while(|(name, _)| name.namespace == namespace);
-        let objects = of_namespace.filter_map(|(_, object)| request_of(object));
-        objects.filter(|object| object.id.key == key).collect()
+        let names = self.of_key.get(&(namespace.to_owned(), key)).into_iter().flatten();
+        let object = |name: &String| {
+            self.requests.get(&ObjectName { namespace: namespace.to_owned(), name: name.clone() }).and_then(request_of)
+        };
+        names.filter_map(object).collect()
     }
 
     fn create(&mut self, new: NewRequest, now: Timestamp) -> ApiReply {
@@ -122,6 +196,7 @@ impl ReplayCluster {
         }
         self.stamp(&mut object.metadata, now);
         let created = request_of(&object);
+        self.of_key.entry((name.namespace.clone(), id.key)).or_default().insert(name.name.clone());
         self.requests.insert(name.clone(), object);
         self.changed.extend(created.clone());
         created.map_or(ApiReply::NameTaken(name.name), ApiReply::Created)
@@ -157,7 +232,25 @@ impl ReplayCluster {
         if receipt.verdict.is_pending() && signal.resource_version() != receipt.version {
             return Err(fault(ApiFaultKind::Conflict, format!("Signal {name} has another version")));
         }
-        signal.status = Some(receipt::status(receipt, now));
+        let before = signal.status.take().and_then(|status| status.storm);
+        let status = receipt::status(receipt, now);
+        let of = |storm: &String| ObjectName { namespace: name.namespace.clone(), name: storm.clone() };
+        if before != status.storm {
+            if let Some(signals) = before.as_ref().and_then(|storm| self.of_storm.get_mut(&of(storm))) {
+                signals.remove(&name.name);
+            }
+            if let Some(storm) = &status.storm {
+                self.of_storm.entry(of(storm)).or_default().insert(name.name.clone());
+            }
+        }
+        if let Some(noted) = &mut self.storms_of_reports {
+            let others = status.other_storms.iter().map(|other| &other.name);
+            let storms: Vec<ObjectName> = status.storm.iter().chain(others).map(of).collect();
+            for report in says(signal, &DIGESTS) {
+                noted.entry((report.uid, report.at)).or_default().extend(storms.iter().cloned());
+            }
+        }
+        signal.status = Some(status);
         signal.metadata.resource_version = Some(version);
         Ok(())
     }

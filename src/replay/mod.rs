@@ -2,6 +2,14 @@
 //! comes out the same each time, byte by byte.
 
 mod cluster;
+pub mod diff;
+mod documents;
+pub mod output;
+mod player;
+mod policy_files;
+pub mod recording;
+mod retention;
+mod timeline;
 mod timers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,12 +21,19 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use stormfold_core::engine::call::{Call, ListSignals, ObjectName, Reply, SignalsPage};
+use stormfold_core::engine::call::{ApiCall, Call, ListSignals, ObjectName, Reply, SignalsPage};
 use stormfold_core::engine::effect::{Delay, Effect, Fact};
 use stormfold_core::engine::input::{Input, RequestEvent};
 use stormfold_core::engine::{Engine, Settings};
 
 pub use cluster::{ReplayCluster, name_of};
+pub(crate) use documents::yaml_fault;
+pub use documents::{FilePlace, InputFault};
+pub use player::{PlayFault, PlaySettings, Played, Player};
+pub use policy_files::PolicyFiles;
+pub use timeline::{Moment, MomentKind};
+
+use retention::VirtualRetention;
 use timers::VirtualTimers;
 
 use crate::api::{RemediationRequest, Signal, StormPolicy};
@@ -28,7 +43,7 @@ use crate::ledger::{LedgerCall, LedgerError, LedgerReply, execute};
 use crate::policies::{Book, View};
 use crate::runtime::guarded::Guarded;
 use crate::storm::matching::Labels;
-use crate::storm::{DigestKey, Policy, Reach};
+use crate::storm::{DigestKey, Policy, PolicySet, Reach};
 use crate::watch::arrive;
 
 /// Events that one chunk has at most, as in the operator.
@@ -59,6 +74,8 @@ pub struct Replay {
     /// The engine wants a chunk.
     wanted: bool,
     facts: Vec<(Timestamp, Fact)>,
+    reach: Reach,
+    retention: VirtualRetention,
 }
 
 /// A replay that goes round in circles: a fault of this program.
@@ -85,9 +102,33 @@ impl Replay {
             watching: None,
             wanted: false,
             facts: Vec::new(),
+            reach: Reach::everything(),
+            retention: VirtualRetention::default(),
         };
         replay.start();
         replay
+    }
+
+    /// The same, where Signals of these namespaces alone may speak of others.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// Keeps the Signals that are deleted after their retention, for whoever reads their receipts.
+    pub fn keep_deleted_signals(&mut self) {
+        self.cluster.keep_deleted_signals();
+    }
+
+    /// Notes which storms reports are in.
+    fn note_storms(&mut self) {
+        self.cluster.note_storms();
+    }
+
+    /// The policies as of now.
+    pub fn policies_in_force(&self) -> &PolicySet {
+        &self.view.set
     }
 
     /// The lists that come before everything else.
@@ -187,9 +228,16 @@ impl Replay {
     /// The clock goes on to this time, and everything happens that happens by then.
     pub fn run_until(&mut self, end: Timestamp) -> Result<(), NeverRests> {
         self.settle()?;
-        while let Some((at, timer)) = self.timers.next_until(end) {
-            self.now = self.now.max(at);
-            self.inputs.push_back(Input::Timer(timer));
+        loop {
+            if let Some(due) = self.retention.next().filter(|due| self.timers.next().is_none_or(|at| *due <= at)) {
+                let Some((at, storm)) = self.retention.next_until(end) else { break };
+                self.now = self.now.max(at).max(due);
+                self.retire(&storm);
+            } else {
+                let Some((at, timer)) = self.timers.next_until(end) else { break };
+                self.now = self.now.max(at);
+                self.inputs.push_back(Input::Timer(timer));
+            }
             self.settle()?;
         }
         self.now = self.now.max(end);
@@ -228,7 +276,15 @@ impl Replay {
                 self.inputs.push_back(Input::Reply(id, Reply::Ledger(reply)));
             }
             Effect::Call(id, Call::Api(call)) => {
+                let told = if let ApiCall::WriteReceipt(receipt, _) = &call {
+                    Some(ObjectName { namespace: receipt.signal.namespace.clone(), name: receipt.signal.name.clone() })
+                } else {
+                    None
+                };
                 let reply = self.cluster.execute(call, self.now);
+                if let Some(signal) = told {
+                    self.note_receipt(&signal);
+                }
                 self.inputs.push_back(Input::Reply(id, Reply::Api(reply)));
             }
             Effect::Call(id, Call::Signals(list)) => {
@@ -248,7 +304,12 @@ impl Replay {
             }
             Effect::NextChunk => self.wanted = true,
             Effect::Gate(..) => {}
-            Effect::Fact(fact) => self.facts.push((self.now, fact)),
+            Effect::Fact(fact) => {
+                if let Fact::Closed(object, _) = &fact {
+                    self.note_closed(object);
+                }
+                self.facts.push((self.now, fact));
+            }
         }
     }
 
@@ -262,7 +323,7 @@ impl Replay {
         let digests = self.watching.filter(|_| self.wanted)?;
         let mut arrivals = Vec::new();
         while let Some(event) = self.events.pop_front() {
-            arrivals.extend(arrive((0, event), &self.view, &Reach::everything(), &digests));
+            arrivals.extend(arrive((0, event), &self.view, &self.reach, &digests));
             if arrivals.len() == CHUNK {
                 break;
             }
@@ -279,8 +340,7 @@ impl Replay {
     fn page(&self, list: &ListSignals) -> SignalsPage {
         let of_namespace = self.cluster.signals_of(&list.namespace);
         let events = of_namespace.cloned().map(|signal| (list.part, Event::InitApply(Guarded(Ok(signal)))));
-        let reach = Reach::everything();
-        let arrivals = events.filter_map(|event| arrive(event, &self.view, &reach, &list.digests)).collect();
+        let arrivals = events.filter_map(|event| arrive(event, &self.view, &self.reach, &list.digests)).collect();
         SignalsPage { arrivals, next: None }
     }
 }

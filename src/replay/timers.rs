@@ -33,6 +33,11 @@ impl VirtualTimers {
         }
     }
 
+    /// When the next timer runs off.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.queue.first().map(|(at, ..)| *at)
+    }
+
     /// The next timer that runs off until this time, and when it does.
     pub(super) fn next_until(&mut self, end: Timestamp) -> Option<(Timestamp, Timer)> {
         let (at, number, timer) = self.queue.first().copied().filter(|(at, ..)| *at <= end)?;

@@ -61,8 +61,12 @@ pub struct TargetFlags {
 impl TargetFlags {
     /// The settings file, where there is one.
     pub fn settings_file(&self) -> Option<&Path> {
-        // An empty one is none, as with the gateway.
-        self.settings_file.as_deref().filter(|file| !file.as_os_str().is_empty())
+        Self::not_empty(self.settings_file.as_deref())
+    }
+
+    /// An empty name is none, as with the gateway.
+    pub(super) fn not_empty(file: Option<&Path>) -> Option<&Path> {
+        file.filter(|file| !file.as_os_str().is_empty())
     }
 }
 

@@ -14,8 +14,10 @@ pub mod writer;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use alertmanager::{BodyReader, TargetRules};
 use http::SecuritySettings;
 
 /// What the flags of the gateway say.
@@ -40,4 +42,15 @@ pub struct Limits {
     pub max_body: usize,
     /// From the first byte to the answer.
     pub timeout: Duration,
+}
+
+/// What the gateway does unless its flags say otherwise: occurrences in one Signal.
+pub const MAX_LINES: usize = 500;
+/// The same: bytes of a body.
+pub const MAX_BODY: usize = 4 << 20;
+
+/// Reads webhooks without a server: a reader for each path.
+pub fn body_readers(rules: &Arc<TargetRules>, batch: usize, max_body: usize) -> Vec<BodyReader> {
+    let dialects = [&alertmanager::ALERTMANAGER, &grafana::GRAFANA];
+    dialects.into_iter().map(|dialect| BodyReader::new(dialect, rules.clone(), batch, max_body)).collect()
 }

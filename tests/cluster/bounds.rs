@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt, Error};
 use serde_json::{Value, json};
+use stormfold::admission::{admit_policy, admit_signal};
 
 use super::world::World;
 
@@ -68,6 +69,7 @@ pub async fn creates_obey(api: &Api<DynamicObject>, base: &Value, rows: &[Row]) 
     let params = PostParams { dry_run: true, ..PostParams::default() };
     for row in rows {
         let (good, bad) = row.examples(base);
+        row.same_without_a_cluster(&good, &bad);
         row.judge(api.create(&params, &object(&good)).await, api.create(&params, &object(&bad)).await);
     }
 }
@@ -88,6 +90,21 @@ impl Row {
         put(&mut good, self.at, Some(self.accepted.clone()));
         put(&mut bad, self.at, self.refused.clone());
         (good, bad)
+    }
+
+    /// What reads files says the same as the API server.
+    fn same_without_a_cluster(&self, good: &Value, bad: &Value) {
+        let admit = |object: &Value| match object["kind"].as_str() {
+            Some("Signal") => admit_signal(object.clone()).map(drop),
+            Some("StormPolicy") => admit_policy(object.clone()).map(drop),
+            _ => Err(Vec::new()),
+        };
+        if !["Signal", "StormPolicy"].contains(&good["kind"].as_str().unwrap_or_default()) {
+            return;
+        }
+        assert_eq!(admit(good), Ok(()), "{}", self.bound);
+        let told: Vec<_> = admit(bad).expect_err(self.bound).iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.contains(&self.says)), "{}: {told:?}", self.bound);
     }
 
     fn judge(&self, accepted: Result<DynamicObject, Error>, refused: Result<DynamicObject, Error>) {

@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("storm", &[]),
     ("api", &["core::storm"]),
+    ("admission", &["storm", "api"]),
     ("metrics", &["core"]),
     ("runtime", &["core", "storm", "api", "metrics"]),
     ("inbox", &["core", "storm"]),
@@ -48,12 +49,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policies", &["core", "storm", "api", "metrics", "runtime", "inbox"]),
     ("watch", &["core", "storm", "api", "metrics", "runtime", "inbox", "cluster", "policies"]),
     ("driver", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies", "watch"]),
-    ("replay", &["core", "storm", "api", "runtime", "ledger", "cluster", "policies", "watch"]),
     ("retention", &["core", "storm", "api", "metrics", "runtime", "inbox", "ledger", "cluster", "policies"]),
     ("sources", &["storm", "api", "metrics", "runtime", "policies"]),
     ("admin", &["metrics", "runtime"]),
     ("settings", &["storm", "runtime", "ledger", "sources"]),
     ("kubectl", &["core", "storm", "api", "runtime", "cluster", "policies", "watch", "settings"]),
+    ("replay", &["core", "storm", "api", "admission", "runtime", "ledger", "cluster", "policies", "watch", "sources"]),
+    ("policy_tests", &["core", "storm", "api", "admission", "replay"]),
+    ("cli", &["storm", "api", "sources", "settings", "replay", "policy_tests"]),
     ("telemetry", &["settings"]),
 ];
 

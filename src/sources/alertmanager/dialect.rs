@@ -26,7 +26,7 @@ pub struct Dialect {
 }
 
 /// Alertmanager's own.
-pub(super) static ALERTMANAGER: Dialect = Dialect {
+pub(in crate::sources) static ALERTMANAGER: Dialect = Dialect {
     sender: "Alertmanager",
     path: "/webhook/alertmanager",
     version: "4",

@@ -9,6 +9,7 @@ pub mod body;
 mod dialect;
 mod explain;
 pub mod poll;
+mod reader;
 pub mod rules;
 mod target;
 
@@ -23,12 +24,13 @@ use jiff::Timestamp;
 
 pub use dialect::Dialect;
 pub use explain::Told;
+pub use reader::{BodyReader, ReadBody};
 pub use rules::TargetRules;
 
 use answer::Results;
 use batch::Webhook;
 use body::{BodyFault, read_body, read_body_of};
-use dialect::ALERTMANAGER;
+pub(super) use dialect::ALERTMANAGER;
 
 use super::http::WebhookSource;
 use super::http::answer::Problem;

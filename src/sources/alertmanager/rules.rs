@@ -118,7 +118,8 @@ impl TargetRules {
     }
 
     /// The same, where Signals of these namespaces may speak of others.
-    pub(super) fn reaching(self, reach: Reach) -> Self {
+    #[must_use]
+    pub fn reaching(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
 

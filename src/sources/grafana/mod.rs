@@ -16,7 +16,7 @@ use super::writer::SignalWriter;
 use crate::metrics::{GatewayMetrics, SourceLabel};
 use crate::policies::Policies;
 
-static GRAFANA: Dialect = Dialect {
+pub(super) static GRAFANA: Dialect = Dialect {
     sender: "Grafana",
     path: "/webhook/grafana",
     version: "1",

@@ -4,6 +4,7 @@
 mod known;
 mod recall;
 mod series;
+mod shelf;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use kube::{Api, Client, Resource};
 use tokio::sync::Semaphore;
 
 pub(super) use recall::{LatestReports, RecalledAlert};
+pub use shelf::SignalShelf;
 
 use known::StoredSignals;
 use series::{BodySeries, Mark, Precedent, SeriesLister};

@@ -63,13 +63,13 @@ pub(super) enum Precedent {
 
 /// A Signal of a series that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct StoredReport {
-    reported_at: Timestamp,
-    name: String,
+pub(super) struct StoredReport {
+    pub(super) reported_at: Timestamp,
+    pub(super) name: String,
 }
 
 /// By namespace and series.
-type Listing = HashMap<String, HashMap<String, Vec<StoredReport>>>;
+pub(super) type Listing = HashMap<String, HashMap<String, Vec<StoredReport>>>;
 
 /// Lists Signals.
 pub(super) struct SeriesLister {
@@ -181,7 +181,7 @@ fn reported_at(metadata: &ObjectMeta) -> Timestamp {
 }
 
 /// `name` is taken; `body`: the names of all Signals of the body; `stored`: the Signals of its series.
-fn judge(name: &str, body: &HashSet<&str>, stored: &[StoredReport]) -> Precedent {
+pub(super) fn judge(name: &str, body: &HashSet<&str>, stored: &[StoredReport]) -> Precedent {
     let same = stored.iter().filter(|report| content(&report.name) == name).max();
     // Of another body; what came at the same instant came in one body, and is about other alerts.
     let other = stored.iter().filter(|report| !body.contains(content(&report.name))).max();

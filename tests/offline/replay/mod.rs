@@ -1,5 +1,9 @@
 //! The operator on a virtual clock: histories that no cluster would live through in a day.
 
+mod diffs;
+mod policy_tests;
+pub mod recordings;
+mod shown;
 mod stays;
 
 use jiff::{SignedDuration, Timestamp};
