@@ -31,7 +31,7 @@ pub(crate) use documents::yaml_fault;
 pub use documents::{FilePlace, InputFault};
 pub use player::{PlayFault, PlaySettings, Played, Player};
 pub use policy_files::PolicyFiles;
-pub use timeline::{Moment, MomentKind};
+pub use timeline::{TimelineEntry, TimelineKind};
 
 use retention::VirtualRetention;
 use timers::VirtualTimers;

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::diff::StormsOfReports;
 use super::policy_files::PolicyFiles;
 use super::recording::{Happening, InputFault, Item};
-use super::timeline::{Moment, moment};
+use super::timeline::{TimelineEntry, moment};
 use super::{NeverRests, Replay};
 use crate::api::{RemediationRequest, Signal};
 use crate::sources::alertmanager::{BodyReader, TargetRules};
@@ -82,7 +82,7 @@ pub struct Player {
     replay: Replay,
     readers: Vec<BodyReader>,
     shelf: SignalShelf,
-    timeline: Option<Vec<Moment>>,
+    timeline: Option<Vec<TimelineEntry>>,
     played: Played,
     warnings: Vec<String>,
 }
@@ -209,7 +209,7 @@ impl Player {
     }
 
     /// What happened so far.
-    pub fn timeline(&self) -> &[Moment] {
+    pub fn timeline(&self) -> &[TimelineEntry] {
         self.timeline.as_deref().unwrap_or_default()
     }
 

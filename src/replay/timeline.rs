@@ -8,11 +8,11 @@ use stormfold_core::request::Request;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Moment {
+pub struct TimelineEntry {
     /// When.
     pub at: Timestamp,
     /// What.
-    pub what: MomentKind,
+    pub what: TimelineKind,
     /// To what: namespace and name.
     pub namespace: String,
     /// Its name.
@@ -21,9 +21,9 @@ pub struct Moment {
     pub detail: String,
 }
 
-/// See [`Moment`].
+/// See [`TimelineEntry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum MomentKind {
+pub enum TimelineKind {
     /// A RemediationRequest was created.
     Opened,
     /// It became a storm.
@@ -42,31 +42,31 @@ pub(super) fn counted(count: usize, of: &str) -> String {
 }
 
 /// What a timeline says of this, if anything.
-pub(super) fn moment(at: Timestamp, fact: &Fact) -> Option<Moment> {
+pub(super) fn moment(at: Timestamp, fact: &Fact) -> Option<TimelineEntry> {
     let of = |object: &Request, what, detail: String| {
         let (namespace, name) = (object.namespace.clone(), object.name.clone());
-        Some(Moment { at, what, namespace, name, detail })
+        Some(TimelineEntry { at, what, namespace, name, detail })
     };
     match fact {
         Fact::Opened(object) => {
             let opening = &object.opening;
-            of(object, MomentKind::Opened, format!("{}, under policy {}", opening.pattern, opening.policy))
+            of(object, TimelineKind::Opened, format!("{}, under policy {}", opening.pattern, opening.policy))
         }
         Fact::ThresholdReached(object, facts) => of(
             object,
-            MomentKind::Storm,
+            TimelineKind::Storm,
             format!("{}, {}", counted(facts.alert_count, "alert"), counted(facts.affected_count, "resource")),
         ),
         Fact::Closed(object, reason) => {
             let facts = object.shown.as_ref().map(|shown| &shown.facts);
             let counts = facts
                 .map_or_else(String::new, |f| format!(": {}, {} firing", counted(f.alert_count, "alert"), f.firing));
-            of(object, MomentKind::Closed, format!("{reason:?}{counts}"))
+            of(object, TimelineKind::Closed, format!("{reason:?}{counts}"))
         }
-        Fact::SuccessorWaits(object, held) => of(object, MomentKind::Waits, held.words()),
-        Fact::Rejected(signal, rejection) => Some(Moment {
+        Fact::SuccessorWaits(object, held) => of(object, TimelineKind::Waits, held.words()),
+        Fact::Rejected(signal, rejection) => Some(TimelineEntry {
             at,
-            what: MomentKind::Rejected,
+            what: TimelineKind::Rejected,
             namespace: signal.namespace.clone(),
             name: signal.name.clone(),
             detail: format!("{}: {}", rejection.reason, rejection.message),

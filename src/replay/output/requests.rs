@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use super::Table;
 use crate::api::{RemediationRequest, STORM, StormState};
-use crate::replay::Moment;
+use crate::replay::TimelineEntry;
 use crate::storm::metadata::whole_seconds;
 
 /// One line for each.
@@ -61,9 +61,9 @@ fn row(object: &RemediationRequest) -> Vec<String> {
 }
 
 /// One line for each moment.
-pub fn timeline_table(moments: &[Moment]) -> Table {
+pub fn timeline_table(moments: &[TimelineEntry]) -> Table {
     let mut table = Table::new(&["TIME", "WHAT", "NAMESPACE", "NAME", "DETAIL"]);
-    for Moment { at, what, namespace, name, detail } in moments {
+    for TimelineEntry { at, what, namespace, name, detail } in moments {
         table.push(vec![format!("{at:.3}"), format!("{what:?}"), namespace.clone(), name.clone(), detail.clone()]);
     }
     table
