@@ -29,7 +29,7 @@ pub fn rendered(StatusApply { object, facts, ending, policy, now }: &StatusApply
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
         closed_at: ending.map(|_| whole_seconds(*now).into()),
         close_reason: *ending,
-        ..storm_status(facts, object.revision().saturating_add(1))
+        ..storm_status(facts, &object.opening.namespace, object.revision().saturating_add(1))
     };
     let conditions = [
         since(storm_condition(facts, policy, *now), object.storm),

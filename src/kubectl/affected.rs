@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::RemediationRequest;
-use crate::storm::resource::parse_resource_name;
+use crate::api::{AffectedResource, RemediationRequest};
 
 /// A resource that a storm affects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,15 +16,10 @@ pub(super) struct AffectedItem {
 /// The sample of affected resources that a storm shows.
 pub(super) fn affected(request: &RemediationRequest) -> Vec<AffectedItem> {
     let storm = request.status.as_ref().and_then(|status| status.storm.as_ref());
-    let scope = Some(request.spec.namespace.as_str()).filter(|scope| !scope.is_empty());
-    let read = |text: &String| match parse_resource_name(text, scope) {
-        Ok(resource) => AffectedItem {
-            namespace: resource.namespace.map(str::to_owned),
-            kind: resource.kind.to_owned(),
-            name: resource.name.to_owned(),
-        },
-        // Somebody else wrote it.
-        Err(_) => AffectedItem { namespace: None, kind: "?".to_owned(), name: text.clone() },
+    let read = |AffectedResource { api_version: _, kind, namespace, name }: &AffectedResource| AffectedItem {
+        namespace: namespace.clone(),
+        kind: kind.clone(),
+        name: name.clone(),
     };
     storm.iter().flat_map(|storm| &storm.affected_resources).map(read).collect()
 }
@@ -48,8 +42,18 @@ mod tests {
     #[test]
     fn resources_are_told_by_namespace_and_kind() {
         let mut object = request("HighLatency", 7);
-        object.status.as_mut().unwrap().storm.as_mut().unwrap().affected_resources =
-            vec!["Pod/a".into(), "/namespaces/web/Pod/b".into(), "/Node/n1".into(), "Pod/c".into()];
+        let resource = |kind: &str, namespace: Option<&str>, name: &str| AffectedResource {
+            api_version: None,
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        object.status.as_mut().unwrap().storm.as_mut().unwrap().affected_resources = vec![
+            resource("Pod", Some("shop"), "a"),
+            resource("Pod", Some("web"), "b"),
+            resource("Node", None, "n1"),
+            resource("Pod", Some("shop"), "c"),
+        ];
         let places = by_place(affected(&object));
         let lines: Vec<String> = places
             .iter()

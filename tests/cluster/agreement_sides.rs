@@ -8,7 +8,7 @@ use stormfold::api::{CloseReason, RemediationRequest, Signal};
 
 use super::agreement_judge::{Active, Shown};
 use super::alertmanager::Alertmanager;
-use super::world::{World, accepted, facts, is_open};
+use super::world::{World, accepted, affected, facts, is_open};
 
 /// What an alert of this pod is about, as a RemediationRequest says it.
 pub fn resource(pod: &str) -> String {
@@ -141,7 +141,7 @@ fn shown(object: &RemediationRequest) -> Shown {
         // Without facts it has just been created.
         open: storm.is_none_or(is_open),
         firing: storm.map_or(0, |storm| storm.firing_count),
-        resources: storm.map(|storm| storm.affected_resources.iter().cloned().collect()).unwrap_or_default(),
+        resources: affected(object).into_iter().collect(),
         more: format!(
             "{:?}",
             storm.map(|storm| (storm.alert_count, storm.close_reason, &storm.closed_at, &storm.last_seen))

@@ -10,7 +10,7 @@ use super::bounds::{assert_refused, object, raw, text};
 use super::operator::Operator;
 use super::signals::{firing, occurrence, signal, table};
 use super::wait::eventually;
-use super::world::{World, accepted};
+use super::world::{World, accepted, affected};
 
 /// A Signal that the schema allows, and what intake says of it.
 struct Judged {
@@ -114,7 +114,7 @@ async fn a_resource_whose_name_kubernetes_could_not_store_is_refused_and_the_oth
         assert_eq!((counts.total, counts.rejected), (judged.total, judged.rejected));
     }
     let object = world.one_storm("the others count", |storm| storm.alert_count == 2).await;
-    assert_eq!(object.status.unwrap().storm.unwrap().affected_resources, ["Pod/a", "Pod/b"]);
+    assert_eq!(affected(&object), ["Pod/a", "Pod/b"]);
 }
 
 fn metric_of(result: &str) -> String {
@@ -261,6 +261,6 @@ async fn bad_input_is_not_what_is_merely_unusual() {
     assert_eq!(storms.len(), 4);
     for storm in storms {
         assert!(storm.name_any().len() <= 63);
-        assert_eq!(storm.status.unwrap().storm.unwrap().affected_resources, [format!("Pod/{longest}")]);
+        assert_eq!(affected(&storm), [format!("Pod/{longest}")]);
     }
 }

@@ -36,7 +36,8 @@ fn key(digit: char) -> String {
 fn base_status(state: &str) -> Value {
     json!({ "status": {
         "storm": {
-            "state": state, "alertCount": 2, "firingCount": 1, "affectedCount": 1, "affectedResources": ["Pod/a"],
+            "state": state, "alertCount": 2, "firingCount": 1, "affectedCount": 1, 
+            "affectedResources": [{ "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "web", "name": "front" }],
             "truncated": false, "incomplete": true, "severity": "error", "firstSeen": TIME, "lastSeen": TIME, "revision": 1,
             "closedAt": TIME, "closeReason": "Quiet",
         },
@@ -86,7 +87,7 @@ fn spec_rows() -> Vec<Row> {
 }
 
 fn storm_rows() -> Vec<Row> {
-    let resources = |n: usize| -> Value { (0..n).map(|n| json!(format!("Pod/{n}"))).collect() };
+    let resources = |n: usize| -> Value { (0..n).map(|n| json!({ "kind": "Pod", "name": n.to_string() })).collect() };
     vec![
         row("status.storm.state enum", "/status/storm/state", "Open", "Reopened"),
         required("status.storm.state required", "/status/storm/state", "Open"),
@@ -101,12 +102,6 @@ fn storm_rows() -> Vec<Row> {
             "/status/storm/affectedResources",
             resources(500),
             resources(501),
-        ),
-        row(
-            "status.storm.affectedResources[] maxLength",
-            "/status/storm/affectedResources/0",
-            "é".repeat(700),
-            "é".repeat(701),
         ),
         row("status.storm.severity enum", "/status/storm/severity", "info", "high"),
         required("status.storm.severity required", "/status/storm/severity", "info"),
@@ -139,6 +134,23 @@ fn storm_rows() -> Vec<Row> {
     ]
 }
 
+fn resource_rows() -> Vec<Row> {
+    const VERSION: &str = "/status/storm/affectedResources/0/apiVersion";
+    const KIND: &str = "/status/storm/affectedResources/0/kind";
+    const NAMESPACE: &str = "/status/storm/affectedResources/0/namespace";
+    const NAME: &str = "/status/storm/affectedResources/0/name";
+    vec![
+        row("status.storm.affectedResources[].apiVersion maxLength", VERSION, text(253), text(254)),
+        row("status.storm.affectedResources[].kind maxLength", KIND, text(63), text(64)),
+        row("status.storm.affectedResources[].kind minLength", KIND, "A", ""),
+        required("status.storm.affectedResources[].kind required", KIND, "Pod"),
+        row("status.storm.affectedResources[].namespace maxLength", NAMESPACE, text(63), text(64)),
+        row("status.storm.affectedResources[].name maxLength", NAME, text(253), text(254)),
+        row("status.storm.affectedResources[].name minLength", NAME, "a", ""),
+        required("status.storm.affectedResources[].name required", NAME, "a"),
+    ]
+}
+
 fn remediation_rows() -> Vec<Row> {
     vec![
         row("status.remediation.outcome enum", "/status/remediation/outcome", "Ineffective", "Done"),
@@ -164,7 +176,8 @@ fn remediation_rows() -> Vec<Row> {
 #[test]
 fn crd_request_every_bound_has_an_example() {
     let (spec, storm, remediation, conditions) = (spec_rows(), storm_rows(), remediation_rows(), condition_rows());
-    let rows = spec.iter().chain(&storm).chain(&remediation).chain(&conditions);
+    let resources = resource_rows();
+    let rows = spec.iter().chain(&storm).chain(&resources).chain(&remediation).chain(&conditions);
     assert_all_bounds_have_examples(&RemediationRequest::crd(), rows, &[IMMUTABLE, CLOSED, CLOSED_STAYS]);
 }
 
@@ -175,7 +188,7 @@ async fn crd_request_bounds_accept_one_side_and_refuse_the_other() {
     let api = raw::<RemediationRequest>(&world);
     creates_obey(&api, &base(), &spec_rows()).await;
     api.create(&PostParams::default(), &object(&base())).await.unwrap();
-    for rows in [storm_rows(), remediation_rows(), condition_rows()] {
+    for rows in [storm_rows(), resource_rows(), remediation_rows(), condition_rows()] {
         status_writes_obey(&api, "base", &base_status("Open"), &rows).await;
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::operator::Operator;
 use super::signals::{as_of, signal};
 use super::wait::eventually;
-use super::world::{World, facts};
+use super::world::{World, affected};
 
 const FLAG: &[&str] = &["--events-source"];
 
@@ -138,7 +138,7 @@ async fn an_event_about_a_node_is_a_signal_in_the_operators_own_namespace() {
         let storms = world.storms().await;
         let storm = storms.iter().find(|object| object.spec.signal.name == reason).ok_or("no storm yet")?;
         assert_eq!(storm.spec.pattern, format!("{reason} (cluster-scoped)"));
-        let resources = facts(storm).map(|storm| storm.affected_resources.clone()).unwrap_or_default();
+        let resources = affected(storm);
         if resources == [format!("Node/{}", world.namespace)] { Ok(()) } else { Err(format!("{resources:?}")) }
     })
     .await;

@@ -11,7 +11,7 @@ use stormfold::api::{Severity, Signal, SignalSpec};
 use super::operator::Operator;
 use super::wait::eventually;
 use super::webhook::{FLAGS, body, firing, post};
-use super::world::{World, accepted, facts};
+use super::world::{World, accepted, affected, facts};
 
 fn pods(namespace: &str, numbers: std::ops::Range<usize>) -> Vec<Value> {
     numbers.map(|n| firing("HighLoad", namespace, &format!("web-{n}"))).collect()
@@ -137,7 +137,7 @@ async fn an_alert_whose_label_no_object_can_be_called_counts_without_a_resource(
     let answer = post(&operator, &body(alerts)).await;
     assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(names.len())), "{answer:?}");
     let object = world.one_storm("all count", |storm| storm.alert_count == 5 && storm.firing_count == 5).await;
-    assert_eq!(facts(&object).unwrap().affected_resources, ["Pod/web-0"]);
+    assert_eq!(affected(&object), ["Pod/web-0"]);
     let signal = world.receipts(1).await.remove(0);
     assert_eq!(accepted(&signal), Some("Merged"), "{:?}", signal.status);
     assert_eq!(operator.metric("stormfold_gateway_alerts_without_target_total{source=\"Alertmanager\"}").await, 4.0);

@@ -11,7 +11,7 @@ use super::alertmanager::Alertmanager;
 use super::forwarder::Forwarder;
 use super::operator::{Operator, kubeconfig_of};
 use super::wait::eventually;
-use super::world::{World, facts};
+use super::world::{World, affected, facts};
 
 const NAMES: [&str; 4] = ["DiskFull", "HighLoad", "PodCrashLoop", "SlowQueries"];
 const NAMESPACES: usize = 5;
@@ -138,7 +138,7 @@ impl Scene {
                 for object in &storms {
                     let group = (object.spec.signal.name.clone(), object.spec.namespace.clone());
                     let storm = facts(object).ok_or("no facts yet")?;
-                    let resources: BTreeSet<_> = storm.affected_resources.iter().cloned().collect();
+                    let resources: BTreeSet<_> = affected(object).into_iter().collect();
                     let shown = (storm.alert_count, storm.firing_count, &resources);
                     let count = |firing: &Firing| i64::try_from(firing.get(&group).map_or(0, BTreeSet::len)).unwrap();
                     if shown != (count(all), count(firing), &all[&group]) {

@@ -9,7 +9,7 @@ use stormfold::api::{OccurrenceState, RemediationRequest, Signal, StormPolicy};
 use super::operator::Operator;
 use super::signals::{as_of, firing, labelled, occurrence, signal, table};
 use super::wait::eventually;
-use super::world::{World, facts, is_open};
+use super::world::{World, affected, facts, is_open};
 
 /// The policy of one test. Dropped, it is deleted: it would be in the way of nobody, but it is not of the cluster's others.
 pub struct PolicyOf {
@@ -128,8 +128,7 @@ async fn a_storm_that_spans_namespaces_tells_its_resources_apart() {
     }
     let object = world.one_storm("three", |storm| storm.alert_count == 3 && storm.affected_count == 3).await;
     assert_eq!((object.spec.namespace.as_str(), object.spec.pattern.as_str()), ("", "Spans (any namespace)"));
-    let resources = &facts(&object).unwrap().affected_resources;
-    assert_eq!(resources, &["Pod/pod", "/namespaces/api/Pod/pod", "/namespaces/web/Pod/pod"]);
+    assert_eq!(affected(&object), ["Pod/pod", "/namespaces/api/Pod/pod", "/namespaces/web/Pod/pod"]);
     policy.delete().await;
 }
 

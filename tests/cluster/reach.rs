@@ -8,7 +8,7 @@ use super::operator::Operator;
 use super::signals::signal;
 use super::wait::eventually;
 use super::webhook::{FLAGS, body, firing, post};
-use super::world::{World, accepted};
+use super::world::{World, accepted, affected};
 
 /// A Signal with these fields of its spec.
 fn speaking(name: &str, spec: &Value) -> Signal {
@@ -151,7 +151,7 @@ async fn what_the_gateway_writes_is_never_rejected_for_what_it_speaks_of() {
             .storms_until("each has its storm", count, |storm| storm.alert_count == 1)
             .await
             .into_iter()
-            .map(|object| (object.spec.pattern, object.status.unwrap().storm.unwrap().affected_resources.join(" ")))
+            .map(|object| (object.spec.pattern.clone(), affected(&object).join(" ")))
             .collect();
         shown.sort();
         shown

@@ -10,7 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus};
+use stormfold::api::{RemediationRequest, Signal, StormState, StormStatus, to_storm_metadata};
 
 use super::redis_server::RedisServer;
 use super::wait::eventually;
@@ -178,6 +178,11 @@ impl World {
         })
         .await
     }
+}
+
+/// The affected resources that an object shows, as texts in its namespace.
+pub fn affected(object: &RemediationRequest) -> Vec<String> {
+    to_storm_metadata(object).map(|facts| facts.affected_resources).unwrap_or_default()
 }
 
 /// The facts of a storm.

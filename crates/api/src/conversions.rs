@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use stormfold_core::storm::metadata::count;
 use stormfold_core::storm::name::{sanitize_label_value, storm_name};
-use stormfold_core::storm::{Epoch, Opening, StormMetadata};
+use stormfold_core::storm::resource::{extract_resource_name, parse_resource_name};
+use stormfold_core::storm::{Epoch, Opening, Resource, StormMetadata};
 
 use crate::{
-    GROUP, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec, RemediationRequestStatus,
-    StormState, StormStatus,
+    AffectedResource, GROUP, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
+    RemediationRequestStatus, StormState, StormStatus,
 };
 
 /// The opening of a storm whose object is in the cluster.
@@ -51,7 +52,10 @@ pub fn from_storm_metadata(
     let mut object = RemediationRequest::new(&storm_name(&opening.pattern, epoch), spec);
     object.metadata.namespace = Some(opening.object_namespace.clone());
     object.metadata.labels = Some(labels(opening));
-    object.status = Some(RemediationRequestStatus { storm: Some(storm_status(metadata, 1)), ..Default::default() });
+    object.status = Some(RemediationRequestStatus {
+        storm: Some(storm_status(metadata, &opening.namespace, 1)),
+        ..Default::default()
+    });
     object
 }
 
@@ -66,15 +70,41 @@ fn labels(opening: &Opening) -> BTreeMap<String, String> {
     labels
 }
 
-/// `status.storm` of an open storm.
-pub fn storm_status(metadata: &StormMetadata, revision: i64) -> StormStatus {
+/// A namespace that texts of resources are read in; the empty one is that of cluster-scoped trouble.
+fn scope(namespace: &str) -> Option<&str> {
+    Some(namespace).filter(|namespace| !namespace.is_empty())
+}
+
+/// The resource that a text says in a storm of this namespace. `None`: it says none.
+fn affected_resource(text: &str, namespace: &str) -> Option<AffectedResource> {
+    let Resource { api_version, kind, namespace, name } = parse_resource_name(text, scope(namespace)).ok()?;
+    Some(AffectedResource {
+        api_version: api_version.map(str::to_owned),
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    })
+}
+
+/// The text of a resource in a storm of this namespace. `None`: none that could be there is called so.
+fn resource_text(resource: &AffectedResource, namespace: &str) -> Option<String> {
+    let AffectedResource { api_version, kind, namespace: own, name } = resource;
+    let own = own.as_deref().unwrap_or_default();
+    let resource = Resource::new(api_version.as_deref(), kind, Some(own), name, None).ok()?;
+    Some(extract_resource_name(&resource, scope(namespace)))
+}
+
+/// `status.storm` of an open storm of this namespace.
+pub fn storm_status(metadata: &StormMetadata, namespace: &str, revision: i64) -> StormStatus {
+    let affected: Vec<_> =
+        metadata.affected_resources.iter().filter_map(|text| affected_resource(text, namespace)).collect();
     StormStatus {
         state: StormState::Open,
         alert_count: count(metadata.alert_count),
         firing_count: count(metadata.firing),
         affected_count: count(metadata.affected_count),
-        affected_resources: metadata.affected_resources.clone(),
-        truncated: metadata.affected_count > metadata.affected_resources.len(),
+        truncated: metadata.affected_count > affected.len(),
+        affected_resources: affected,
         incomplete: metadata.incomplete,
         severity: metadata.severity,
         first_seen: metadata.first_seen.into(),
@@ -88,12 +118,14 @@ pub fn storm_status(metadata: &StormMetadata, revision: i64) -> StormStatus {
 /// The facts that an object shows; `None` while it has no `status.storm`.
 pub fn to_storm_metadata(object: &RemediationRequest) -> Option<StormMetadata> {
     let storm = object.status.as_ref()?.storm.as_ref()?;
+    let namespace = &object.spec.namespace;
+    let texts = storm.affected_resources.iter().filter_map(|resource| resource_text(resource, namespace));
     Some(StormMetadata {
         pattern: object.spec.pattern.clone(),
         alert_count: usize::try_from(storm.alert_count).unwrap_or_default(),
         firing: usize::try_from(storm.firing_count).unwrap_or_default(),
         affected_count: usize::try_from(storm.affected_count).unwrap_or_default(),
-        affected_resources: storm.affected_resources.clone(),
+        affected_resources: texts.collect(),
         first_seen: storm.first_seen.0,
         last_seen: storm.last_seen.0,
         severity: storm.severity,
@@ -118,7 +150,8 @@ mod tests {
     fn metadata() -> impl Strategy<Value = StormMetadata> {
         let severity =
             prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]);
-        let resources = prop::collection::btree_set("[A-Z][a-z]{1,8}/[a-z0-9]{1,10}", 0..20);
+        let path = "(/apis/apps/v[12]/namespaces/[a-m]{1,9}/|/api/v2/|/namespaces/[a-m]{1,9}/|/)?[A-Z][a-z]{1,8}/[a-z0-9]{1,10}";
+        let resources = prop::collection::btree_set(path, 0..20);
         let flags = (severity, any::<bool>());
         (1..100_000usize, 0..100_000usize, 0..1000usize, resources, time(), time(), flags).prop_map(
             |(alerts, firing, more, resources, first_seen, last_seen, (severity, incomplete))| StormMetadata {
@@ -133,6 +166,20 @@ mod tests {
                 incomplete,
             },
         )
+    }
+
+    fn plain() -> StormMetadata {
+        StormMetadata {
+            pattern: "X in prod".into(),
+            alert_count: 2,
+            firing: 2,
+            affected_count: 0,
+            affected_resources: vec![],
+            first_seen: Timestamp::UNIX_EPOCH,
+            last_seen: Timestamp::UNIX_EPOCH,
+            severity: Severity::Critical,
+            incomplete: false,
+        }
     }
 
     fn opening() -> Opening {
@@ -162,20 +209,42 @@ mod tests {
         }
     }
 
+    // What others wrote is no reason not to read the object, and what is no resource is not shown as one.
+    #[test]
+    fn odd_entries_of_affected_resources_are_left_out() {
+        let m = StormMetadata {
+            affected_resources: vec![
+                "Pod/a".into(),
+                "nothing".into(),
+                "/apis/apps/v1/namespaces/web/Deployment/b".into(),
+            ],
+            ..plain()
+        };
+        let mut json = serde_json::to_value(from_storm_metadata(&m, &opening(), 7, None)).unwrap();
+        let shown = &mut json["status"]["storm"]["affectedResources"];
+        assert_eq!(
+            *shown,
+            serde_json::json!([
+                { "kind": "Pod", "namespace": "prod", "name": "a" },
+                { "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "web", "name": "b" },
+            ])
+        );
+        let odd = serde_json::json!(["Pod/old", 7, null, { "kind": "Pod" }, { "kind": "pod x", "name": "a b" }]);
+        shown.as_array_mut().unwrap().extend(odd.as_array().unwrap().clone());
+        let object: RemediationRequest = serde_json::from_value(json.clone()).unwrap();
+        let read = to_storm_metadata(&object).unwrap().affected_resources;
+        assert_eq!(read, ["Pod/a", "/apis/apps/v1/namespaces/web/Deployment/b"]);
+        for none in [serde_json::json!(null), serde_json::json!([])] {
+            json["status"]["storm"]["affectedResources"] = none;
+            let object: RemediationRequest = serde_json::from_value(json.clone()).unwrap();
+            assert!(to_storm_metadata(&object).unwrap().affected_resources.is_empty());
+        }
+    }
+
     // B1, B4, B5, B9: scope, name and severity of the opening stay what they were; the storm's severity is a fact apart.
     #[test]
     fn severity_and_scope_of_the_storm_do_not_follow_the_latest_signal() {
-        let m = StormMetadata {
-            pattern: "X in prod".into(),
-            alert_count: 2,
-            firing: 2,
-            affected_count: 0,
-            affected_resources: vec![],
-            first_seen: Timestamp::UNIX_EPOCH,
-            last_seen: Timestamp::UNIX_EPOCH,
-            severity: Severity::Critical,
-            incomplete: false,
-        };
+        let m = plain();
         let object = from_storm_metadata(&m, &opening(), 7, None);
         assert_eq!(object.spec.severity, Severity::Warning);
         assert_eq!(object.status.unwrap().storm.unwrap().severity, Severity::Critical);

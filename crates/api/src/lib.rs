@@ -19,8 +19,8 @@ pub use conditions::{
 };
 pub use conversions::{from_storm_metadata, opening_of, storm_status, to_storm_metadata};
 pub use remediation_request::{
-    OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec, RemediationRequestStatus,
-    RemediationStatus, StormState, StormStatus,
+    AffectedResource, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
+    RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
 };
 pub use signal::{
     Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, OtherStorm, Signal, SignalSpec, SignalStatus,

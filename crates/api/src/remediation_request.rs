@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{CloseReason, Outcome, Severity};
 
@@ -138,11 +139,10 @@ pub struct StormStatus {
     /// Distinct affected resources, exact, however long the list is.
     #[schemars(range(min = 0))]
     pub affected_count: i64,
-    /// A fair sample of the affected resources, at most affectedCap of the policy: every namespace and kind it has room for. `Kind/Name` is in the
-    /// storm's namespace; a path such as `/apis/apps/v1/namespaces/web/Deployment/front` says more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 500), inner(length(max = 700)), extend("x-kubernetes-list-type" = "atomic"))]
-    pub affected_resources: Vec<String>,
+    /// A fair sample of the affected resources, at most affectedCap of the policy: every namespace and kind it has room for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "readable_items")]
+    #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "atomic"))]
+    pub affected_resources: Vec<AffectedResource>,
     /// True when affectedResources does not name all of them.
     #[serde(default)]
     pub truncated: bool,
@@ -167,6 +167,32 @@ pub struct StormStatus {
     /// Why the storm was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_reason: Option<CloseReason>,
+}
+
+/// A resource that alerts of the storm are about.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AffectedResource {
+    /// Group and version, `apps/v1`. Absent: `v1`, or the source did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub api_version: Option<String>,
+    /// Kind, in upper camel case: `Pod`, `StatefulSet`.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Its namespace. Absent: cluster-scoped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub namespace: Option<String>,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The items of a list that can be read. One that somebody else wrote, or another version, makes nobody unable to read the object.
+fn readable_items<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let items = Option::<Vec<serde_json::Value>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
 
 /// Whether new occurrences join this storm.

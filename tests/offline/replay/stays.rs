@@ -139,8 +139,8 @@ impl Play {
             self.firing
         );
         for (node, alert) in &self.firing {
-            let pod = format!("Pod/{}", pod(*node, *alert));
-            let is_in = |storm: &&StormStatus| storm.affected_resources.iter().any(|text| text.ends_with(&pod));
+            let pod = pod(*node, *alert);
+            let is_in = |storm: &&StormStatus| storm.affected_resources.iter().any(|resource| resource.name == pod);
             assert!(storms.iter().any(is_in), "{pod} fires and is in no open storm: {storms:?}");
         }
     }
