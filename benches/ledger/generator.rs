@@ -182,6 +182,7 @@ static SHARED: LazyLock<(Arc<SignalRef>, Arc<Opening>)> = LazyLock::new(|| {
         severity: Severity::Warning,
         group_labels: BTreeMap::new(),
         policy: "default".into(),
+        said: Arc::default(),
     };
     (Arc::new(signal), Arc::new(opening))
 });

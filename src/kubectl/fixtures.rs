@@ -1,5 +1,7 @@
 //! Objects for the tests of this room.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -35,6 +37,7 @@ pub(super) fn request(alert: &str, second: i64) -> RemediationRequest {
         severity: Severity::Warning,
         group_labels: [("name".to_owned(), alert.to_owned()), ("namespace".to_owned(), "shop".to_owned())].into(),
         policy: "default".into(),
+        said: Arc::default(),
     };
     let epoch = at(second).as_second();
     let mut object = from_storm_metadata(&facts, &opening, epoch, None);

@@ -19,6 +19,8 @@ use super::text::{clean, hex};
 use crate::api;
 use crate::metrics::SourceLabel;
 use crate::storm::Severity;
+use crate::storm::said::rank;
+use crate::storm::text::{lines, one_line};
 
 /// Reports of the same within this time are one.
 const BUCKET_SECONDS: i64 = 300;
@@ -75,6 +77,15 @@ impl Draft {
     }
 }
 
+/// What a Signal says of its occurrences for people, in its bounds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SignalTexts {
+    /// What they have in common.
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) generator_url: Option<String>,
+}
+
 /// What is told of a body, as it says it itself.
 #[derive(Debug)]
 pub(super) struct BodyFacts<'a> {
@@ -124,7 +135,7 @@ impl Shared {
         };
         let url = text(body.url, MAX_URL).filter(|url| url.starts_with("http://") || url.starts_with("https://"));
         let source = api::Source { kind: body.kind.to_owned(), instance: text(body.instance, MAX_INSTANCE), url };
-        let group_labels = bounded(body.group_labels, MAX_LABELS, MAX_LABEL);
+        let group_labels = bounded_labels(body.group_labels);
         let mut digest = FieldDigest::default();
         for (name, value) in &group_labels {
             digest.add(name.as_bytes());
@@ -156,15 +167,10 @@ pub(super) struct DraftKey {
 }
 
 impl DraftKey {
-    /// The Signal that reports this table of a source that reports ends. Maps are in bounds already.
-    pub(super) fn draft(
-        &self,
-        table: String,
-        labels: BTreeMap<String, String>,
-        annotations: BTreeMap<String, String>,
-        shared: &Arc<Shared>,
-    ) -> Draft {
+    /// The Signal that reports this table of a source that reports ends.
+    pub(super) fn draft(&self, table: String, texts: SignalTexts, shared: &Arc<Shared>) -> Draft {
         let (series, name) = self.names(&table, shared);
+        let SignalTexts { labels, annotations, generator_url } = texts;
         Draft {
             name,
             series,
@@ -176,6 +182,7 @@ impl DraftKey {
                 source: None,
                 labels,
                 annotations,
+                generator_url,
                 resolvable: true,
                 incomplete: shared.incomplete,
                 // Of the body.
@@ -225,16 +232,23 @@ impl FieldDigest {
     }
 }
 
-/// A map that a Signal can hold: the first entries by name, keys and values cut.
-pub(super) fn bounded<'a>(
+/// Labels that a Signal can hold: the first ones by name, names and values cut.
+pub(super) fn bounded_labels<'a>(
     labels: impl IntoIterator<Item = &'a (Cow<'a, str>, Cow<'a, str>)>,
-    entries: usize,
-    value: usize,
 ) -> BTreeMap<String, String> {
-    let texts = labels.into_iter().map(|(k, v)| (clean(k, MAX_KEY).into_owned(), clean(v, value).into_owned()));
-    let mut map: BTreeMap<_, _> = texts.filter(|(key, _)| !key.is_empty()).collect();
-    while map.len() > entries {
-        map.pop_last();
-    }
-    map
+    bounded(labels.into_iter().map(|(name, value)| (name.as_ref(), one_line(value, MAX_LABEL))), MAX_LABELS)
+}
+
+/// Annotations that a Signal can hold, with their line breaks: those that people look for first, and then by name.
+pub(super) fn bounded_annotations<'a>(
+    annotations: impl IntoIterator<Item = &'a (Cow<'a, str>, Cow<'a, str>)>,
+) -> BTreeMap<String, String> {
+    let mut sorted: Vec<_> = annotations.into_iter().collect();
+    sorted.sort_by_key(|(name, _)| rank(name));
+    bounded(sorted.into_iter().map(|(name, value)| (name.as_ref(), lines(value, MAX_ANNOTATION))), MAX_ANNOTATIONS)
+}
+
+fn bounded<'a>(pairs: impl Iterator<Item = (&'a str, Cow<'a, str>)>, entries: usize) -> BTreeMap<String, String> {
+    let texts = pairs.map(|(name, value)| (clean(name, MAX_KEY).into_owned(), value.into_owned()));
+    texts.filter(|(name, _)| !name.is_empty()).take(entries).collect()
 }

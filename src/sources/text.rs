@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Visitor};
 use sha2::{Digest as _, Sha256};
 
+use crate::storm::text::is_hostile;
+
 /// `text` without control characters, blanks at its ends, and what is beyond `characters`. Borrowed where nothing has to go.
 pub(super) fn clean(text: &str, characters: usize) -> Cow<'_, str> {
     let trimmed = text.trim();
@@ -28,12 +30,6 @@ pub(super) fn clean_name(text: &str, characters: usize) -> Cow<'_, str> {
     let end = format!("… {}", hex(&digest[..4]));
     let kept: String = whole.chars().take(characters.saturating_sub(end.chars().count())).collect();
     Cow::Owned(format!("{}{end}", kept.trim_end()))
-}
-
-/// Control characters, and those that reverse the text around them: in a log or a terminal they show what is not there.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Whether nothing of `text` can be seen: white space of any script, and characters without a glyph (Unicode's general category C).

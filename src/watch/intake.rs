@@ -17,8 +17,8 @@ use crate::storm::pattern::Scope;
 use crate::storm::places::MAX_PLACES;
 use crate::storm::resource::extract_resource_name;
 use crate::storm::{
-    DigestKey, Observation, Opening, Policy, PolicySet, Reach, Rejection, Report, Resource, SignalRef, cut, given,
-    rescope, uid,
+    DigestKey, Observation, Opening, Policy, PolicySet, Reach, Rejection, Report, Resource, Said, SignalRef, cut,
+    given, rescope, uid,
 };
 
 /// A time may be this much later than the Signal's creation: clocks differ.
@@ -78,16 +78,13 @@ pub fn intake(
     let severity = spec.severity;
     let source = spec.source.as_ref().map(|source| source.kind.as_str());
     let policy = policies.of(&Subject { name: &spec.name, severity, source, namespace, labels: &spec.labels });
-    let grouper = Grouper { signal, object_namespace: &reference.namespace, trouble: &trouble, policy };
+    let said = Arc::new(Said::new(&spec.labels, &spec.annotations, spec.generator_url.as_deref()));
+    let grouper = Grouper { signal, object_namespace: &reference.namespace, trouble: &trouble, policy, said };
     let (opening, missing_labels) = grouper.opening(&policy.group_by);
     rescope(&mut reports, &trouble, &opening.namespace);
     let conditions = signal.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let opening = Arc::new(opening);
-    let former = policies.former(&policy.name).iter().map(|group_by| Arc::new(grouper.opening(group_by).0));
-    let mut groupings: Vec<_> = former.collect();
-    if !groupings.is_empty() {
-        groupings.push(opening.clone());
-    }
+    let groupings = grouper.groupings(policies, &opening);
     let observation = Observation {
         key: opening.key(),
         opening,
@@ -167,12 +164,23 @@ struct Grouper<'a> {
     object_namespace: &'a str,
     trouble: &'a str,
     policy: &'a Policy,
+    said: Arc<Said>,
 }
 
 impl Grouper<'_> {
+    /// The groupings that its policy had, and its own behind them; none, if there was none before.
+    fn groupings(&self, policies: &PolicySet, own: &Arc<Opening>) -> Vec<Arc<Opening>> {
+        let former = policies.former(&self.policy.name).iter().map(|group_by| Arc::new(self.opening(group_by).0));
+        let mut groupings: Vec<_> = former.collect();
+        if !groupings.is_empty() {
+            groupings.push(own.clone());
+        }
+        groupings
+    }
+
     /// What a storm that the Signal opens under this grouping takes from it, and the labels that it lacks.
     fn opening(&self, group_by: &GroupBy) -> (Opening, Vec<String>) {
-        let Self { signal, object_namespace, trouble, policy } = self;
+        let Self { signal, object_namespace, trouble, policy, said } = self;
         let spec = &signal.spec;
         let source = spec.source.as_ref().map(|source| source.kind.as_str());
         let member = Member {
@@ -196,6 +204,7 @@ impl Grouper<'_> {
             severity: spec.severity,
             group_labels: group.labels,
             policy: policy.name.clone(),
+            said: said.clone(),
         };
         (opening, group.missing)
     }

@@ -23,6 +23,7 @@ fn base() -> Value {
         "spec": {
             "pattern": "HighLoad in prod on c1", "stormKey": key('a'), "epoch": 1_700_000_000,
             "signal": { "name": "HighLoad", "sourceKind": "probe" }, "namespace": "prod", "cluster": "c1",
+            "alert": { "labels": { "key": "v" }, "annotations": { "key": "v" }, "generatorURL": "http://prometheus.example" },
             "severity": "error", "groupLabels": { "key": "v" }, "policyRef": { "name": "default" },
             "previousRef": { "name": "storm-before" },
         },
@@ -83,6 +84,21 @@ fn spec_rows() -> Vec<Row> {
         row("spec.previousRef.name maxLength", "/spec/previousRef/name", text(63), text(64)),
         row("spec.previousRef.name minLength", "/spec/previousRef/name", "a", ""),
         required("spec.previousRef.name required", "/spec/previousRef/name", "a"),
+    ]
+}
+
+fn alert_rows() -> Vec<Row> {
+    const LABELS: &str = "/spec/alert/labels";
+    const ANNOTATIONS: &str = "/spec/alert/annotations";
+    let names = |of: &'static str, bound: &'static str| rule(bound, of, map_with_key(253), map_with_key(254));
+    vec![
+        row("spec.alert.labels maxProperties", LABELS, map_of(64), map_of(65)),
+        row("spec.alert.labels{} maxLength", "/spec/alert/labels/key", "é".repeat(256), "é".repeat(257)),
+        names(LABELS, "spec.alert.labels rule: label names have at most 253 characters"),
+        row("spec.alert.annotations maxProperties", ANNOTATIONS, map_of(32), map_of(33)),
+        row("spec.alert.annotations{} maxLength", "/spec/alert/annotations/key", "é".repeat(1024), "é".repeat(1025)),
+        names(ANNOTATIONS, "spec.alert.annotations rule: annotation names have at most 253 characters"),
+        row("spec.alert.generatorURL maxLength", "/spec/alert/generatorURL", text(2048), text(2049)),
     ]
 }
 
@@ -177,7 +193,8 @@ fn remediation_rows() -> Vec<Row> {
 fn crd_request_every_bound_has_an_example() {
     let (spec, storm, remediation, conditions) = (spec_rows(), storm_rows(), remediation_rows(), condition_rows());
     let resources = resource_rows();
-    let rows = spec.iter().chain(&storm).chain(&resources).chain(&remediation).chain(&conditions);
+    let alert = alert_rows();
+    let rows = spec.iter().chain(&alert).chain(&storm).chain(&resources).chain(&remediation).chain(&conditions);
     assert_all_bounds_have_examples(&RemediationRequest::crd(), rows, &[IMMUTABLE, CLOSED, CLOSED_STAYS]);
 }
 
@@ -187,6 +204,7 @@ async fn crd_request_bounds_accept_one_side_and_refuse_the_other() {
     let world = World::new("crd-request").await;
     let api = raw::<RemediationRequest>(&world);
     creates_obey(&api, &base(), &spec_rows()).await;
+    creates_obey(&api, &base(), &alert_rows()).await;
     api.create(&PostParams::default(), &object(&base())).await.unwrap();
     for rows in [storm_rows(), resource_rows(), remediation_rows(), condition_rows()] {
         status_writes_obey(&api, "base", &base_status("Open"), &rows).await;
@@ -205,6 +223,8 @@ async fn crd_request_spec_does_not_change() {
         json!({ "spec": { "groupLabels": { "key": "w" } } }),
         json!({ "spec": { "previousRef": null } }),
         json!({ "spec": { "cluster": null } }),
+        json!({ "spec": { "alert": { "annotations": { "key": "w" } } } }),
+        json!({ "spec": { "alert": null } }),
     ] {
         let what = change.to_string();
         let refused = api.patch("base", &PatchParams::default(), &Patch::Merge(&change)).await;

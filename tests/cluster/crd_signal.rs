@@ -76,6 +76,7 @@ fn scope_rows() -> Vec<Row> {
             map_with_key(253),
             map_with_key(254),
         ),
+        row("spec.generatorURL maxLength", "/spec/generatorURL", text(2048), text(2049)),
         row("spec.annotations maxProperties", "/spec/annotations", map_of(32), map_of(33)),
         row("spec.annotations{} maxLength", "/spec/annotations/key", text(4096), text(4097)),
         rule(

@@ -72,6 +72,7 @@ mod replicas;
 mod restart;
 mod rights;
 mod running;
+mod said;
 mod signals;
 mod stays;
 mod successors;

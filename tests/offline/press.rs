@@ -44,6 +44,7 @@ pub fn opening_in(namespace: &str) -> Opening {
         severity: Severity::Warning,
         group_labels: BTreeMap::from([("name".into(), "HighMemoryUsage".into())]),
         policy: "default".into(),
+        said: Arc::default(),
     }
 }
 

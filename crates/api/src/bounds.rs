@@ -12,6 +12,16 @@ pub(super) fn annotation_map(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 4096)
 }
 
+/// Labels of the opening alert.
+pub(super) fn said_labels(_: &mut SchemaGenerator) -> Schema {
+    string_map(64, 256)
+}
+
+/// Annotations of the opening alert.
+pub(super) fn said_annotations(_: &mut SchemaGenerator) -> Schema {
+    string_map(32, 1024)
+}
+
 /// Labels that a selector asks for.
 pub(super) fn selector_labels(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 1024)

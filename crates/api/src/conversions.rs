@@ -3,15 +3,16 @@
 //! `to_storm_metadata(&from_storm_metadata(&m, &opening, …)) == Some(m)`, and `opening_of` gives the opening back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stormfold_core::storm::metadata::count;
 use stormfold_core::storm::name::{sanitize_label_value, storm_name};
 use stormfold_core::storm::resource::{extract_resource_name, parse_resource_name};
-use stormfold_core::storm::{Epoch, Opening, Resource, StormMetadata};
+use stormfold_core::storm::{Epoch, Opening, Resource, Said, StormMetadata};
 
 use crate::{
-    AffectedResource, GROUP, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
-    RemediationRequestStatus, StormState, StormStatus,
+    AffectedResource, GROUP, OpeningAlert, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest,
+    RemediationRequestSpec, RemediationRequestStatus, StormState, StormStatus,
 };
 
 /// The opening of a storm whose object is in the cluster.
@@ -27,6 +28,7 @@ pub fn opening_of(object: &RemediationRequest) -> Opening {
         severity: spec.severity,
         group_labels: spec.group_labels.clone(),
         policy: spec.policy_ref.name.clone(),
+        said: Arc::new(spec.alert.as_ref().map(said).unwrap_or_default()),
     }
 }
 
@@ -45,6 +47,7 @@ pub fn from_storm_metadata(
         namespace: opening.namespace.clone(),
         cluster: opening.cluster.clone(),
         severity: opening.severity,
+        alert: alert(&opening.said),
         group_labels: opening.group_labels.clone(),
         policy_ref: PolicyRef { name: opening.policy.clone() },
         previous_ref: previous.map(|name| PreviousRef { name }),
@@ -57,6 +60,17 @@ pub fn from_storm_metadata(
         ..Default::default()
     });
     object
+}
+
+fn alert(Said { labels, annotations, generator_url }: &Said) -> Option<OpeningAlert> {
+    let alert =
+        OpeningAlert { labels: labels.clone(), annotations: annotations.clone(), generator_url: generator_url.clone() };
+    Some(alert).filter(|alert| *alert != OpeningAlert::default())
+}
+
+/// In bounds again: whoever may create a RemediationRequest has not necessarily kept them.
+fn said(OpeningAlert { labels, annotations, generator_url }: &OpeningAlert) -> Said {
+    Said::new(labels, annotations, generator_url.as_deref())
 }
 
 /// Labels for people's selectors. Nothing of ours looks anything up by them: they are shortened (case C11).
@@ -193,6 +207,11 @@ mod tests {
             severity: Severity::Warning,
             group_labels: BTreeMap::from([("name".into(), "X".into())]),
             policy: "default".into(),
+            said: Arc::new(Said {
+                labels: BTreeMap::from([("job".into(), "api".into())]),
+                annotations: BTreeMap::from([("summary".into(), "It burns".into())]),
+                generator_url: Some("https://prometheus.example/graph".into()),
+            }),
         }
     }
 

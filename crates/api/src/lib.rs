@@ -19,7 +19,7 @@ pub use conditions::{
 };
 pub use conversions::{from_storm_metadata, opening_of, storm_status, to_storm_metadata};
 pub use remediation_request::{
-    AffectedResource, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
+    AffectedResource, OpeningAlert, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
     RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
 };
 pub use signal::{

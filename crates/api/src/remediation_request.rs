@@ -65,6 +65,9 @@ pub struct RemediationRequestSpec {
     /// Severity of the opening Signal. The highest seen since is status.storm.severity.
     #[serde(default)]
     pub severity: Severity,
+    /// What the opening Signal says of its alerts. It does not follow later Signals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<OpeningAlert>,
     /// What the policy grouped by (name, namespace, cluster, severity, source, label:KEY), and the values that this storm has in common; empty where its
     /// Signals lack one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -89,6 +92,28 @@ pub struct OpeningSignal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub source_kind: Option<String>,
+}
+
+/// What the opening Signal says of its alerts: text that others chose, without control characters, in at most 8 KiB, so that an object with a
+/// thousand alerts stays small. What is cut ends with `…`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpeningAlert {
+    /// The labels that its alerts have in common, at most 2 KiB of them, each value at most 256 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::bounds::said_labels")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("label names have at most 253 characters"))]
+    pub labels: BTreeMap<String, String>,
+    /// Text for people, at most 4 KiB, each value at most 1,024 characters. `runbook_url`, `summary` and `description` come first when
+    /// something has to go; where its alerts differ in the latter two, those of one of them. A link is whole or not there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::bounds::said_annotations")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("annotation names have at most 253 characters"))]
+    pub annotations: BTreeMap<String, String>,
+    /// Where the source shows why they fire.
+    #[serde(default, rename = "generatorURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub generator_url: Option<String>,
 }
 
 /// Names the policy.

@@ -81,6 +81,11 @@ pub struct SignalSpec {
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("annotation names have at most 253 characters"))]
     pub annotations: BTreeMap<String, String>,
 
+    /// Where the source shows why its alerts fire, as Prometheus shows the expression of a rule.
+    #[serde(default, rename = "generatorURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub generator_url: Option<String>,
+
     /// True when the source will report the end of each occurrence, as Alertmanager does with send_resolved. The silence of such a
     /// source is not taken for an end: the storm waits much longer before it is closed as Quiet.
     #[serde(default)]

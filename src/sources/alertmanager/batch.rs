@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 
-use super::body::{Alert, Body, read_alert, read_annotations};
+use super::body::{Alert, Body, Borrowed, read_alert, read_annotations};
 use super::rules::{SignMemo, TargetRules};
 use crate::sources::draft::{
-    BodyFacts, Draft, DraftKey, LabelPairs, MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS, MAX_TABLE, Shared,
-    bounded,
+    BodyFacts, Draft, DraftKey, LabelPairs, MAX_TABLE, Shared, SignalTexts, bounded_annotations, bounded_labels,
 };
 use crate::sources::text::clean;
 use crate::storm::resource::extract_resource_name;
+use crate::storm::said::link;
 use crate::storm::{PolicySet, given};
 
 /// Longer ones are no fingerprints of Alertmanager's.
@@ -70,6 +70,7 @@ struct AlertGroup<'a> {
     lines: Vec<Line>,
     labels: LabelPairs<'a>,
     annotations: LabelPairs<'a>,
+    generator_url: Option<String>,
 }
 
 /// One occurrence.
@@ -188,6 +189,7 @@ impl<'a> AlertReader<'a> {
         };
         let line = Line { starts_at, text, alert: index };
         let mut annotations = read_annotations(&alert);
+        let generator_url = generator_url(&alert);
         let links = (self.body.dialect.links)(raw);
         if !links.is_empty() {
             annotations.extend(links);
@@ -198,9 +200,10 @@ impl<'a> AlertReader<'a> {
             group.lines.push(line);
             keep_shared(&mut group.labels, &alert.labels);
             keep_shared(&mut group.annotations, &annotations);
+            group.generator_url = group.generator_url.take().or(generator_url);
         } else {
             self.places.insert(key.clone(), self.groups.len());
-            self.groups.push(AlertGroup { key, lines: vec![line], labels: alert.labels, annotations });
+            self.groups.push(AlertGroup { key, lines: vec![line], labels: alert.labels, annotations, generator_url });
         }
         Ok(AlertVerdict::In(0))
     }
@@ -212,8 +215,14 @@ impl<'a> AlertReader<'a> {
         }
         let telling = self.telling.get(name).into_iter().flatten();
         let values = telling.filter_map(|telling| labels.iter().find(|(label, _)| label == telling));
-        bounded(values, MAX_LABELS, MAX_LABEL)
+        bounded_labels(values)
     }
+}
+
+/// One link for a group: it is to the rule, which its alerts share.
+fn generator_url(alert: &Alert<'_>) -> Option<String> {
+    let Borrowed(url) = serde_json::from_str(alert.generator_url?.get()).ok()?;
+    link(&url)
 }
 
 /// Alertmanager's own, where the alert has it: what it computes from the labels. Whatever else is there is not one.
@@ -271,8 +280,11 @@ fn keep_shared(shared: &mut LabelPairs<'_>, other: &LabelPairs<'_>) {
 impl AlertGroup<'_> {
     fn cut(mut self, max_lines: usize, shared: &Arc<Shared>, signals: &mut Vec<Draft>, fates: &mut [AlertFate]) {
         self.lines.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
-        let labels = bounded(&self.labels, MAX_LABELS, MAX_LABEL);
-        let annotations = bounded(&self.annotations, MAX_ANNOTATIONS, MAX_ANNOTATION);
+        let texts = SignalTexts {
+            labels: bounded_labels(&self.labels),
+            annotations: bounded_annotations(&self.annotations),
+            generator_url: self.generator_url.take(),
+        };
         let mut lines = self.lines.as_slice();
         while !lines.is_empty() {
             let mut table = String::with_capacity(lines.len().min(max_lines) * lines[0].text.len());
@@ -292,11 +304,14 @@ impl AlertGroup<'_> {
                 }
             }
             lines = &lines[taken..];
-            signals.push(self.key.draft(table, labels.clone(), annotations.clone(), shared));
+            signals.push(self.key.draft(table, texts.clone(), shared));
         }
     }
 }
 
+#[cfg(test)]
+#[path = "batch/said.rs"]
+mod said;
 #[cfg(test)]
 #[path = "batch/tests.rs"]
 mod tests;

@@ -60,6 +60,8 @@ pub(super) struct Alert<'a> {
     pub(super) annotations: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) starts_at: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "generatorURL")]
+    pub(super) generator_url: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "optional")]
     pub(super) fingerprint: Option<Cow<'a, str>>,
 }
@@ -128,7 +130,7 @@ fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de
 }
 
 #[derive(Deserialize)]
-struct Borrowed<'a>(#[serde(borrow, deserialize_with = "text")] Cow<'a, str>);
+pub(super) struct Borrowed<'a>(#[serde(borrow, deserialize_with = "text")] pub(super) Cow<'a, str>);
 
 /// A label's value: a text, or what others than Alertmanager write for one. `None`: null, which is no label.
 #[derive(Deserialize)]

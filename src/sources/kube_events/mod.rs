@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use event::{EventFingerprint, EventGroup, NoAlert, read_event};
 use fold::{DueSignal, EventFold, Folded};
 
-use super::draft::{BodyFacts, Draft, DraftKey, LabelPairs, Shared};
+use super::draft::{BodyFacts, Draft, DraftKey, LabelPairs, Shared, SignalTexts};
 use super::writer::{LatestReports, RecalledAlert, SignalWriter, told};
 use crate::metrics::{EventResult, Metrics, SourceLabel};
 use crate::runtime::backoff::{Backoff, delay};
@@ -225,7 +225,11 @@ fn draft(due: &DueSignal, now: Timestamp) -> Draft {
     let EventGroup { namespace, reason } = due.group.as_ref().clone();
     let key = DraftKey { namespace, cluster: None, name: reason, severity: Severity::Warning, telling: [].into() };
     let note = Some(("summary".to_owned(), due.note.clone())).filter(|(_, note)| !note.is_empty());
-    key.draft(due.table.clone(), [].into(), note.into_iter().collect(), &Arc::new(shared))
+    key.draft(
+        due.table.clone(),
+        SignalTexts { annotations: note.into_iter().collect(), ..SignalTexts::default() },
+        &Arc::new(shared),
+    )
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl Key {
             severity: Severity::Warning,
             group_labels: BTreeMap::new(),
             policy: "default".into(),
+            said: Arc::default(),
         }
     }
 }

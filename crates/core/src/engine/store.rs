@@ -135,9 +135,14 @@ impl Store {
             object = object.succeeding(known);
         }
         self.remove(id);
+        let handed_on = object.is_handed_on();
         if let Some(shown) = object.shown.as_mut().filter(|shown| shown.end.is_some()) {
             // Nobody reads the resources of a storm that is over, and closed objects stay for as long as people keep them.
             shown.facts.affected_resources = Vec::new();
+            // Nor what opened it, unless the next storm goes on with it.
+            if !handed_on && !object.opening.said.is_empty() {
+                Arc::make_mut(&mut object.opening).said = Arc::default();
+            }
         }
         if object.is_open() {
             self.open.insert((id.epoch, id.key));

@@ -25,6 +25,7 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         severity,
         group_labels: BTreeMap::new(),
         policy: "default".into(),
+        said: Arc::default(),
     };
     Observation {
         signal: Arc::new(SignalRef { namespace: "prod".into(), name: "s".into(), uid: "u".into() }),

@@ -1,12 +1,13 @@
 //! `StormMetadata`: the light value that stands for a whole storm, and `Opening`: what a storm takes from its first Signal.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::sample::MAX_AFFECTED;
-use super::{Sample, Severity, StormKey};
+use super::{Said, Sample, Severity, StormKey};
 
 /// What a storm has brought.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +91,8 @@ pub struct Opening {
     pub group_labels: BTreeMap<String, String>,
     /// The policy.
     pub policy: String,
+    /// What the Signal says of its alerts.
+    pub said: Arc<Said>,
 }
 
 impl Opening {

@@ -18,9 +18,10 @@ pub mod places;
 pub mod policy;
 mod reach;
 pub mod resource;
+pub mod said;
 pub mod sample;
 mod severity;
-mod text;
+pub mod text;
 
 pub use alerts::{AlertRegisters, AlertReport, HeldReports, Micros, Past, Says};
 pub use decide::CloseReason;
@@ -34,6 +35,7 @@ pub use observation::{Observation, OtherShare, Refused, Rejection, Report, Share
 pub use policy::{Cooldowns, DEDUP_HORIZON, Policy};
 pub use reach::Reach;
 pub use resource::Resource;
+pub use said::Said;
 pub use sample::Sample;
 pub use severity::Severity;
 pub use text::cut;

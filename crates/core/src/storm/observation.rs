@@ -125,6 +125,11 @@ impl Observation {
         (0..u16::MAX).filter(move |place| refused.next_if_eq(&place).is_none()).take(self.reports.len()).collect()
     }
 
+    /// What it takes in memory, in reports of some 100 bytes: its texts count as well.
+    pub fn weight(&self) -> usize {
+        self.reports.len() + self.opening.said.bytes() / REPORT_BYTES
+    }
+
     /// Whether its Signal gets its receipt of another part.
     pub fn is_silent(&self) -> bool {
         self.share.as_ref().is_some_and(|share| share.silent)
@@ -241,6 +246,9 @@ pub struct Rejection {
     /// How many occurrences the Signal has, as far as that can be told.
     pub occurrences: usize,
 }
+
+/// What a report takes in memory, roughly.
+const REPORT_BYTES: usize = 100;
 
 /// 0001-01-01T00:00:00Z, with a day of room for time zones.
 const ZERO_TIME_SECOND: i64 = -62_135_596_800 + 86_400;

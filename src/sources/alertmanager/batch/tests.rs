@@ -8,37 +8,38 @@ use serde_json::{Value, json};
 use super::super::body::read_body;
 use super::*;
 use crate::api;
+use crate::sources::draft::{MAX_ANNOTATION, MAX_ANNOTATIONS, MAX_LABEL, MAX_LABELS};
 use crate::sources::draft::{MAX_INSTANCE, MAX_KEY};
 
 #[path = "tests/policies.rs"]
 mod policies;
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_485_300 + second).unwrap()
 }
 
-fn alert(fingerprint: &str, labels: &Value) -> Value {
+pub(super) fn alert(fingerprint: &str, labels: &Value) -> Value {
     json!({ "status": "firing", "labels": labels, "annotations": { "summary": "It burns", "value": fingerprint },
         "startsAt": "2026-11-24T10:00:00.123456Z", "endsAt": "0001-01-01T00:00:00Z", "fingerprint": fingerprint })
 }
 
-fn body(alerts: impl Into<Value>) -> Value {
+pub(super) fn body(alerts: impl Into<Value>) -> Value {
     json!({ "version": "4", "receiver": "stormfold", "externalURL": "http://alertmanager-0:9093", "status": "firing",
         "groupLabels": { "alertname": "HighLoad" }, "alerts": alerts.into() })
 }
 
-fn read(body: &Value, lines: usize, now: Timestamp) -> Webhook {
+pub(super) fn read(body: &Value, lines: usize, now: Timestamp) -> Webhook {
     let text = body.to_string();
     batch(&read_body(text.as_bytes(), 4 << 20).unwrap(), &TargetRules::default(), &PolicySet::default(), lines, now)
 }
 
-fn pods(numbers: std::ops::Range<usize>) -> Vec<Value> {
+pub(super) fn pods(numbers: std::ops::Range<usize>) -> Vec<Value> {
     let labels =
         |n| json!({ "alertname": "HighLoad", "namespace": "prod", "severity": "page", "pod": format!("web-{n}") });
     numbers.map(|n| alert(&format!("{n:016x}"), &labels(n))).collect()
 }
 
-fn names(batch: &Webhook) -> Vec<&str> {
+pub(super) fn names(batch: &Webhook) -> Vec<&str> {
     batch.signals.iter().map(|draft| draft.name.as_str()).collect()
 }
 
@@ -322,7 +323,7 @@ fn texts() -> impl Strategy<Value = Vec<(String, String)>> {
 fn fits(map: &BTreeMap<String, String>, entries: usize, value: usize) -> bool {
     map.len() <= entries
         && map.iter().all(|(k, v)| k.chars().count() <= MAX_KEY && v.chars().count() <= value)
-        && map.iter().all(|(k, v)| !k.chars().chain(v.chars()).any(char::is_control))
+        && map.iter().all(|(k, v)| !k.chars().chain(v.chars().filter(|c| *c != '\n')).any(char::is_control))
 }
 
 proptest! {
@@ -340,6 +341,7 @@ proptest! {
             let (name, spec) = (&draft.name, draft.spec());
             prop_assert!(name.len() == 46 && name.chars().all(|c| c.is_ascii_hexdigit() || "am-".contains(c)), "{}", name);
             prop_assert!((1..=200).contains(&spec.name.chars().count()) && !spec.name.chars().any(char::is_control));
+            prop_assert!(!spec.labels.values().any(|value| value.contains('\n')));
             prop_assert!(fits(&spec.labels, MAX_LABELS, MAX_LABEL) && fits(&spec.annotations, MAX_ANNOTATIONS, MAX_ANNOTATION));
             prop_assert!(spec.source.as_ref().unwrap().instance.as_ref().is_none_or(|text| text.chars().count() <= MAX_INSTANCE));
             prop_assert!(spec.table.as_ref().is_some_and(|table| !table.is_empty()));

@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, PollResult, ToldByPoll};
 use crate::policies::Policies;
 use crate::runtime::clock::Clock;
 use crate::runtime::readiness::Gate;
-use crate::sources::draft::{BodyFacts, Draft, DraftKey, LabelPairs, MAX_TABLE, Shared};
+use crate::sources::draft::{BodyFacts, Draft, DraftKey, LabelPairs, MAX_TABLE, Shared, SignalTexts};
 use crate::sources::writer::{LatestReports, RecalledAlert, SignalWriter, told};
 
 /// As `spec.source.instance`: nobody's webhook.
@@ -267,7 +267,7 @@ fn drafts_of_ends(ends: Vec<RecalledAlert>, most: usize, now: Timestamp) -> Vec<
             };
             let taken = lines.iter().take(most).take_while(fits).count();
             lines = &lines[taken..];
-            drafts.push(key.draft(table, [].into(), [].into(), &shared));
+            drafts.push(key.draft(table, SignalTexts::default(), &shared));
         }
     }
     drafts

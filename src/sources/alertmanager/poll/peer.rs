@@ -84,6 +84,8 @@ struct AlertText<'a> {
     labels: &'a RawValue,
     #[serde(borrow)]
     annotations: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "generatorURL")]
+    generator_url: Option<&'a RawValue>,
     #[serde(borrow)]
     starts_at: &'a RawValue,
     status: StateText,
@@ -194,9 +196,10 @@ fn is_one_of(receivers: &[String], name: &str) -> bool {
 
 fn as_webhook(alert: &AlertText<'_>) -> String {
     let annotations = alert.annotations.map_or("{}", RawValue::get);
+    let generator_url = alert.generator_url.map_or("null", RawValue::get);
     let fingerprint = serde_json::Value::from(alert.fingerprint.as_ref());
     format!(
-        r#"{{"status":"firing","labels":{},"annotations":{annotations},"startsAt":{},"fingerprint":{fingerprint}}}"#,
+        r#"{{"status":"firing","labels":{},"annotations":{annotations},"generatorURL":{generator_url},"startsAt":{},"fingerprint":{fingerprint}}}"#,
         alert.labels.get(),
         alert.starts_at.get()
     )
@@ -236,7 +239,7 @@ mod tests {
             answer.alerts[0].told.as_deref(),
             Some(concat!(
                 r#"{"status":"firing","labels":{"alertname":"A","pod":"x"},"annotations":{"s":"t"},"#,
-                r#""startsAt":"2026-11-27T17:57:14.835Z","fingerprint":"93da304f09fddf6a"}"#
+                r#""generatorURL":null,"startsAt":"2026-11-27T17:57:14.835Z","fingerprint":"93da304f09fddf6a"}"#
             ))
         );
         assert_eq!((answer.name.as_deref(), answer.cluster.len(), answer.started.is_some()), (Some("01J"), 2, true));

@@ -51,7 +51,7 @@ impl HeldBackSignals {
             self.by_key.entry(key).or_insert_with(|| HeldKey { part, why: why.clone(), signals: BySignal::new() });
         held.why = why;
         for observation in observations {
-            let reports = observation.reports.len();
+            let reports = observation.weight();
             if self.reports + reports > MAX_REPORTS {
                 self.overflowed = true;
                 continue;
@@ -61,7 +61,7 @@ impl HeldBackSignals {
             self.signals += 1;
             let before = held.signals.insert(place_in_line(&observation), observation);
             if let Some(before) = before {
-                self.reports -= before.reports.len();
+                self.reports -= before.weight();
                 self.signals -= 1;
             }
         }
@@ -92,7 +92,7 @@ impl HeldBackSignals {
         self.signals -= taken.iter().map(|held| held.signals.len()).sum::<usize>();
         let signals: Vec<_> = taken.into_iter().map(|held| (held.part, held.signals.into_values().collect())).collect();
         let reports = signals.iter().flat_map(|(_, signals): &(usize, Vec<Observation>)| signals);
-        self.reports -= reports.map(|observation| observation.reports.len()).sum::<usize>();
+        self.reports -= reports.map(Observation::weight).sum::<usize>();
         Ready { signals, overflowed }
     }
 }

@@ -82,7 +82,7 @@ pub(super) struct Left {
 }
 
 fn cost(observations: &[Observation]) -> usize {
-    observations.iter().map(|observation| observation.reports.len() + OVERHEAD).sum()
+    observations.iter().map(|observation| observation.weight() + OVERHEAD).sum()
 }
 
 impl OpeningPool {

@@ -25,9 +25,9 @@ pub(super) struct ListWaiting {
 impl ListWaiting {
     /// Takes one in, or lets it go.
     pub(super) fn add(&mut self, observation: Observation) {
-        let (reports, namespace) = (observation.reports.len(), observation.opening.object_namespace.as_str());
+        let (reports, namespace) = (observation.weight(), observation.opening.object_namespace.as_str());
         // A list that is begun again brings it again.
-        let before = self.by_signal.get(&place_in_line(&observation)).map_or(0, |before| before.reports.len());
+        let before = self.by_signal.get(&place_in_line(&observation)).map_or(0, Observation::weight);
         let has = self.reports.get(namespace).copied().unwrap_or_default();
         if has - before + reports > SHARE || self.all - before + reports > ROOM {
             self.let_go.insert(namespace.into());
