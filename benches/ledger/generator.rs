@@ -136,6 +136,7 @@ pub fn observation(storm: u32, occurrences: Range<u32>, resources: Resources, di
         last_seen: second(occurrences.end.saturating_sub(1)),
         reported_at: second(occurrences.end.saturating_sub(1)),
         reports: occurrences.map(report).collect(),
+        told: Vec::new(),
         held: Vec::new(),
         refused: Refused::default(),
         clamped: 0,

@@ -9,7 +9,7 @@ use stormfold_core::request::Standing;
 
 use crate::api::{
     CLOSED, REASON_BELOW_THRESHOLD, REASON_OPEN, REASON_THRESHOLD_REACHED, RemediationRequest, STORM, StormState,
-    StormStatus, condition, storm_status,
+    StormStatus, condition, storm_example, storm_status,
 };
 use crate::storm::decide::{CloseReason, is_storm};
 use crate::storm::metadata::whole_seconds;
@@ -24,12 +24,14 @@ pub struct RenderedStatus {
 }
 
 /// The facts of a storm as they are shown.
-pub fn rendered(StatusApply { object, facts, ending, policy, now }: &StatusApply) -> RenderedStatus {
+pub fn rendered(StatusApply { object, facts, examples, ending, policy, now }: &StatusApply) -> RenderedStatus {
+    let namespace = &object.opening.namespace;
     let storm = StormStatus {
+        examples: examples.iter().map(|example| storm_example(example, namespace)).collect(),
         state: if ending.is_some() { StormState::Closed } else { StormState::Open },
         closed_at: ending.map(|_| whole_seconds(*now).into()),
         close_reason: *ending,
-        ..storm_status(facts, &object.opening.namespace, object.revision().saturating_add(1))
+        ..storm_status(facts, namespace, object.revision().saturating_add(1))
     };
     let conditions = [
         since(storm_condition(facts, policy, *now), object.storm),

@@ -1,6 +1,7 @@
 //! The calls of the engine, carried out on any ledger.
 
 use super::{Ledger, LedgerCall, LedgerError, LedgerReply};
+use crate::storm::decide::LedgerView;
 
 /// Makes one call.
 pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerReply, LedgerError> {
@@ -24,7 +25,13 @@ pub async fn execute(ledger: &dyn Ledger, call: LedgerCall) -> Result<LedgerRepl
         LedgerCall::TakeOver(id, now) => ledger.take_over(id, now).await.map(LedgerReply::TakenOver),
         LedgerCall::Dirty => ledger.dirty().await.map(LedgerReply::Dirty),
         LedgerCall::DropUnknown { known, before } => ledger.drop_unknown(&known, before).await.map(done),
-        LedgerCall::Snapshot(id) => ledger.snapshot(id).await.map(LedgerReply::Snapshot),
+        LedgerCall::Snapshot { id, which } => {
+            let mut snapshot = ledger.snapshot(id).await?;
+            if !which.is_empty() && matches!(snapshot.view, LedgerView::Open { .. }) {
+                snapshot.firing = ledger.firing_of(id, &which).await?;
+            }
+            Ok(LedgerReply::Snapshot(snapshot))
+        }
         LedgerCall::MarkPublished(id) => ledger.mark_published(id).await.map(done),
         LedgerCall::Ack(id, snapshot) => ledger.ack(id, &snapshot).await.map(|_| LedgerReply::Done),
         LedgerCall::Close { id, snapshot, reason, at } => {

@@ -18,7 +18,7 @@ use super::{
 use crate::metrics::MemoryLedgerMetrics;
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{AlertRegisters, AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertRegisters, AlertReport, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 use record::{ClosedStorm, KeyRecord, OpenStorm};
 use room::Room;
 
@@ -216,7 +216,8 @@ impl Ledger for MemoryLedger {
 
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
         let records = self.records();
-        let unknown = Snapshot { view: LedgerView::Unknown, version: Version::default(), dirty_since: None };
+        let unknown =
+            Snapshot { view: LedgerView::Unknown, version: Version::default(), dirty_since: None, firing: Vec::new() };
         let Some(record) = records.keys.get(&id.key) else { return Ok(unknown) };
         if let Some(storm) = record.open.as_ref().filter(|storm| storm.epoch == id.epoch) {
             let view = LedgerView::Open {
@@ -224,7 +225,12 @@ impl Ledger for MemoryLedger {
                 resolvable: storm.extent.resolvable(),
                 published: storm.published,
             };
-            return Ok(Snapshot { view, version: version(storm.version), dirty_since: storm.dirty_since });
+            return Ok(Snapshot {
+                view,
+                version: version(storm.version),
+                dirty_since: storm.dirty_since,
+                firing: Vec::new(),
+            });
         }
         let closing = record.closing.iter().find(|storm| storm.epoch == id.epoch);
         if closing.is_none() && record.last_closed.is_none_or(|last| id.epoch > last) {
@@ -234,7 +240,16 @@ impl Ledger for MemoryLedger {
             metadata: closing.and_then(|storm| storm.metadata.clone()),
             reason: closing.map(|storm| storm.reason),
         };
-        Ok(Snapshot { view, version: Version::default(), dirty_since: None })
+        Ok(Snapshot { view, version: Version::default(), dirty_since: None, firing: Vec::new() })
+    }
+
+    async fn firing_of(&self, id: StormId, alerts: &[Digest]) -> Result<Vec<Digest>, LedgerError> {
+        let records = self.records();
+        let open =
+            records.keys.get(&id.key).filter(|record| record.open.as_ref().is_some_and(|open| open.epoch == id.epoch));
+        let fires = |alerts: &AlertRegisters, uid| alerts.get(uid).is_some_and(|alert| alert.standing.fires_in_storm());
+        let firing = |record: &KeyRecord| alerts.iter().copied().filter(|uid| fires(&record.alerts, *uid)).collect();
+        Ok(open.map(firing).unwrap_or_default())
     }
 
     async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {

@@ -15,7 +15,7 @@ pub use execute::execute;
 pub use stormfold_core::ledger::*;
 
 use crate::storm::decide::CloseReason;
-use crate::storm::{AlertRegisters, AlertReport, Epoch, StormId, StormKey};
+use crate::storm::{AlertRegisters, AlertReport, Digest, Epoch, StormId, StormKey};
 
 /// Where a ledger asks for all Signals to be read again, when it finds by itself that it may have lost something.
 pub type ResyncSender = UnboundedSender<ResyncReason>;
@@ -54,6 +54,9 @@ pub trait Ledger: Send + Sync {
 
     /// The state of a storm.
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError>;
+
+    /// Those of these alerts that fire in the open storm of this epoch, as of its last snapshot or later.
+    async fn firing_of(&self, id: StormId, alerts: &[Digest]) -> Result<Vec<Digest>, LedgerError>;
 
     /// Says that the object of a storm exists, whatever it shows.
     async fn mark_published(&self, id: StormId) -> Result<(), LedgerError>;

@@ -84,6 +84,8 @@ pub(super) struct SignalTexts {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) generator_url: Option<String>,
+    /// What some of them say beyond that.
+    pub(super) examples: Vec<api::SignalExample>,
 }
 
 /// What is told of a body, as it says it itself.
@@ -170,7 +172,7 @@ impl DraftKey {
     /// The Signal that reports this table of a source that reports ends.
     pub(super) fn draft(&self, table: String, texts: SignalTexts, shared: &Arc<Shared>) -> Draft {
         let (series, name) = self.names(&table, shared);
-        let SignalTexts { labels, annotations, generator_url } = texts;
+        let SignalTexts { labels, annotations, generator_url, examples } = texts;
         Draft {
             name,
             series,
@@ -183,6 +185,7 @@ impl DraftKey {
                 labels,
                 annotations,
                 generator_url,
+                examples,
                 resolvable: true,
                 incomplete: shared.incomplete,
                 // Of the body.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
+use super::examples::{ToldAlerts, said};
 use super::table::{Row, parse_line};
 use super::told::as_told;
 use crate::api::{self, ACCEPTED, HELD_BACK_REASONS, OccurrenceState, Signal};
@@ -71,14 +72,15 @@ pub fn intake(
     reader.read_items(spec.occurrences.as_deref().unwrap_or_default());
     reader.read_table(spec.table.as_deref().unwrap_or_default())?;
     let reported_at = reader.reported_at(spec.reported_at.as_ref().map(|time| time.0));
-    let OccurrenceReader { mut reports, refused, beyond, clamped, first_seen, last_seen, .. } = reader;
+    let OccurrenceReader { mut reports, told, refused, beyond, clamped, first_seen, last_seen, .. } = reader;
+    let told = told.into_told();
     if reports.is_empty() {
         return Err(nothing_is_left(refused, beyond));
     }
     let severity = spec.severity;
     let source = spec.source.as_ref().map(|source| source.kind.as_str());
     let policy = policies.of(&Subject { name: &spec.name, severity, source, namespace, labels: &spec.labels });
-    let said = Arc::new(Said::new(&spec.labels, &spec.annotations, spec.generator_url.as_deref()));
+    let said = Arc::new(said(spec));
     let grouper = Grouper { signal, object_namespace: &reference.namespace, trouble: &trouble, policy, said };
     let (opening, missing_labels) = grouper.opening(&policy.group_by);
     rescope(&mut reports, &trouble, &opening.namespace);
@@ -99,6 +101,7 @@ pub fn intake(
         last_seen,
         reported_at,
         reports,
+        told,
         held: Vec::new(),
         refused,
         clamped,
@@ -220,6 +223,7 @@ struct OccurrenceReader<'a> {
     created: Timestamp,
     key: &'a DigestKey,
     reports: Vec<Report>,
+    told: ToldAlerts<'a>,
     refused: Refused,
     /// How many of them because their resource is not in that namespace.
     beyond: usize,
@@ -244,6 +248,7 @@ impl<'a> OccurrenceReader<'a> {
             created,
             key,
             reports: Vec::new(),
+            told: ToldAlerts::of(spec),
             refused: Refused::default(),
             beyond: 0,
             clamped: 0,
@@ -320,6 +325,9 @@ impl<'a> OccurrenceReader<'a> {
         let end = given(found.ends_at).map_or(self.created, |time| self.clamp(time));
         self.first_seen = self.first_seen.min(whole_seconds(start));
         self.last_seen = self.last_seen.max(whole_seconds(start)).max(whole_seconds(end));
+        if found.firing {
+            self.told.offer(self.reports.len(), found.fingerprint, starts_at.map(|_| whole_seconds(start)));
+        }
         let text = resource.map(|resource| extract_resource_name(resource, self.scope).into());
         let resource = digest.zip(text);
         self.reports.push(Report { uid, firing: found.firing, resource });

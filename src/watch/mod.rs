@@ -1,6 +1,7 @@
 //! The watches on Signals and RemediationRequests as inputs of the engine.
 
 mod arrival;
+mod examples;
 pub mod intake;
 mod lister;
 mod requests;

@@ -39,6 +39,10 @@ fn base_status(state: &str) -> Value {
         "storm": {
             "state": state, "alertCount": 2, "firingCount": 1, "affectedCount": 1, 
             "affectedResources": [{ "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "web", "name": "front" }],
+            "examples": [{
+                "fingerprint": "fp", "state": "firing", "startsAt": TIME, "labels": { "key": "v" }, "summary": "s",
+                "resource": { "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "web", "name": "front" },
+            }],
             "truncated": false, "incomplete": true, "severity": "error", "firstSeen": TIME, "lastSeen": TIME, "revision": 1,
             "closedAt": TIME, "closeReason": "Quiet",
         },
@@ -167,6 +171,47 @@ fn resource_rows() -> Vec<Row> {
     ]
 }
 
+fn example_rows() -> Vec<Row> {
+    const EXAMPLES: &str = "/status/storm/examples";
+    const LABELS: &str = "/status/storm/examples/0/labels";
+    const STARTS_AT: &str = "/status/storm/examples/0/startsAt";
+    const VERSION: &str = "/status/storm/examples/0/resource/apiVersion";
+    const KIND: &str = "/status/storm/examples/0/resource/kind";
+    const NAMESPACE: &str = "/status/storm/examples/0/resource/namespace";
+    const NAME: &str = "/status/storm/examples/0/resource/name";
+    let examples = |n: usize| -> Value { (0..n).map(|_| json!({})).collect() };
+    let (early, odd) = ("0001-01-01T00:00:00.123456789+23:59", "2026-01-02T15:04:05+99:99");
+    vec![
+        row("status.storm.examples maxItems", EXAMPLES, examples(10), examples(11)),
+        row(
+            "status.storm.examples[].fingerprint maxLength",
+            "/status/storm/examples/0/fingerprint",
+            text(256),
+            text(257),
+        ),
+        row("status.storm.examples[].state enum", "/status/storm/examples/0/state", "resolved", "over"),
+        row("status.storm.examples[].startsAt format", STARTS_AT, TIME, "2026-02-30T15:04:05Z"),
+        row("status.storm.examples[].startsAt pattern", STARTS_AT, early, odd),
+        row("status.storm.examples[].labels maxProperties", LABELS, map_of(16), map_of(17)),
+        row("status.storm.examples[].labels{} maxLength", "/status/storm/examples/0/labels/key", text(256), text(257)),
+        rule(
+            "status.storm.examples[].labels rule: label names have at most 253 characters",
+            LABELS,
+            map_with_key(253),
+            map_with_key(254),
+        ),
+        row("status.storm.examples[].summary maxLength", "/status/storm/examples/0/summary", text(300), text(301)),
+        row("status.storm.examples[].resource.apiVersion maxLength", VERSION, text(253), text(254)),
+        row("status.storm.examples[].resource.kind maxLength", KIND, text(63), text(64)),
+        row("status.storm.examples[].resource.kind minLength", KIND, "A", ""),
+        required("status.storm.examples[].resource.kind required", KIND, "Pod"),
+        row("status.storm.examples[].resource.namespace maxLength", NAMESPACE, text(63), text(64)),
+        row("status.storm.examples[].resource.name maxLength", NAME, text(253), text(254)),
+        row("status.storm.examples[].resource.name minLength", NAME, "a", ""),
+        required("status.storm.examples[].resource.name required", NAME, "a"),
+    ]
+}
+
 fn remediation_rows() -> Vec<Row> {
     vec![
         row("status.remediation.outcome enum", "/status/remediation/outcome", "Ineffective", "Done"),
@@ -192,9 +237,16 @@ fn remediation_rows() -> Vec<Row> {
 #[test]
 fn crd_request_every_bound_has_an_example() {
     let (spec, storm, remediation, conditions) = (spec_rows(), storm_rows(), remediation_rows(), condition_rows());
-    let resources = resource_rows();
+    let (resources, examples) = (resource_rows(), example_rows());
     let alert = alert_rows();
-    let rows = spec.iter().chain(&alert).chain(&storm).chain(&resources).chain(&remediation).chain(&conditions);
+    let rows = spec
+        .iter()
+        .chain(&alert)
+        .chain(&storm)
+        .chain(&resources)
+        .chain(&examples)
+        .chain(&remediation)
+        .chain(&conditions);
     assert_all_bounds_have_examples(&RemediationRequest::crd(), rows, &[IMMUTABLE, CLOSED, CLOSED_STAYS]);
 }
 
@@ -206,7 +258,7 @@ async fn crd_request_bounds_accept_one_side_and_refuse_the_other() {
     creates_obey(&api, &base(), &spec_rows()).await;
     creates_obey(&api, &base(), &alert_rows()).await;
     api.create(&PostParams::default(), &object(&base())).await.unwrap();
-    for rows in [storm_rows(), resource_rows(), remediation_rows(), condition_rows()] {
+    for rows in [storm_rows(), resource_rows(), example_rows(), remediation_rows(), condition_rows()] {
         status_writes_obey(&api, "base", &base_status("Open"), &rows).await;
     }
 }

@@ -25,6 +25,7 @@ fn base() -> Value {
             "reportedAt": MICRO_TIME,
             "source": { "kind": "probe", "instance": "one", "url": "https://example.org" },
             "labels": { "key": "v" }, "annotations": { "key": "v" },
+            "examples": [{ "fingerprint": "fp", "labels": { "key": "v" }, "summary": "s", "description": "d" }],
             "occurrences": [{
                 "fingerprint": "fp", "state": "firing", "startsAt": TIME, "endsAt": TIME,
                 "resource": { "apiVersion": "apps/v1", "kind": "Deployment", "namespace": "web", "name": "front" },
@@ -88,6 +89,32 @@ fn scope_rows() -> Vec<Row> {
         row("spec.reportedAt format", "/spec/reportedAt", TIME, "2026-02-30T15:04:05Z"),
         row("spec.reportedAt pattern", "/spec/reportedAt", MICRO_TIME, "2026-01-02T15:04:05.1234567Z"),
         row("spec.reportedAt pattern", "/spec/reportedAt", "2026-01-02T15:04:05.1+23:59", "2026-01-02T15:04:05+99:99"),
+    ]
+}
+
+fn example_rows() -> Vec<Row> {
+    const LABELS: &str = "/spec/examples/0/labels";
+    let examples = |n: usize| -> Value { (0..n).map(|n| json!({ "fingerprint": n.to_string() })).collect() };
+    vec![
+        row("spec.examples maxItems", "/spec/examples", examples(10), examples(11)),
+        row("spec.examples[].fingerprint maxLength", "/spec/examples/0/fingerprint", text(256), text(257)),
+        row("spec.examples[].fingerprint minLength", "/spec/examples/0/fingerprint", "a", ""),
+        required("spec.examples[].fingerprint required", "/spec/examples/0/fingerprint", "a"),
+        row("spec.examples[].labels maxProperties", LABELS, map_of(16), map_of(17)),
+        row("spec.examples[].labels{} maxLength", "/spec/examples/0/labels/key", text(256), text(257)),
+        rule(
+            "spec.examples[].labels rule: label names have at most 253 characters",
+            LABELS,
+            map_with_key(253),
+            map_with_key(254),
+        ),
+        row("spec.examples[].summary maxLength", "/spec/examples/0/summary", "é".repeat(300), "é".repeat(301)),
+        row(
+            "spec.examples[].description maxLength",
+            "/spec/examples/0/description",
+            "é".repeat(1024),
+            "é".repeat(1025),
+        ),
     ]
 }
 
@@ -200,7 +227,8 @@ fn status_rows() -> Vec<Row> {
 #[test]
 fn crd_signal_every_bound_has_an_example() {
     let (scope, occurrences, resource, status) = (scope_rows(), occurrence_rows(), resource_rows(), status_rows());
-    let rows = scope.iter().chain(&occurrences).chain(&resource).chain(&status);
+    let examples = example_rows();
+    let rows = scope.iter().chain(&examples).chain(&occurrences).chain(&resource).chain(&status);
     assert_all_bounds_have_examples(&Signal::crd(), rows, &[IMMUTABLE]);
 }
 
@@ -209,7 +237,7 @@ fn crd_signal_every_bound_has_an_example() {
 async fn crd_signal_bounds_accept_one_side_and_refuse_the_other() {
     let world = World::new("crd-signal").await;
     let api = raw::<Signal>(&world);
-    for rows in [scope_rows(), occurrence_rows(), resource_rows()] {
+    for rows in [scope_rows(), example_rows(), occurrence_rows(), resource_rows()] {
         creates_obey(&api, &base(), &rows).await;
     }
     assert!(world.signals().list(&ListParams::default()).await.unwrap().items.is_empty());

@@ -1,10 +1,12 @@
 //! Webhooks under policies that group by labels: whatever Alertmanager puts into one body, and whichever replica takes it.
 
 use serde_json::{Value, json};
+use stormfold::api::RemediationRequest;
 
 use super::operator::Operator;
 use super::policies::PolicyOf;
 use super::replicas::allow_lease;
+use super::wait::eventually;
 use super::webhook::{FLAGS, body, firing, post};
 use super::world::{World, facts};
 
@@ -39,12 +41,14 @@ async fn alerts_of_one_webhook_are_grouped_by_a_label_in_which_they_differ() {
     assert_eq!((answers[0].len(), &answers[0]), (3, &answers[1]));
     // Alone, and with others: where an alert belongs does not depend on who it comes with.
     post(&replicas[1], &body(about_nodes(&world.namespace, &["n2"]))).await;
-    let storms = world.storms_until("a storm for each node", 3, |storm| storm.alert_count == 1).await;
-    let mut patterns: Vec<_> = storms
-        .iter()
-        .map(|object| (object.spec.pattern.clone(), facts(object).map(|storm| storm.alert_count)))
-        .collect();
-    patterns.sort();
     let node = |n: u8| (format!("any alert anywhere {{node=\"n{n}\"}}"), Some(1));
-    assert_eq!(patterns, [node(1), node(2), node(3)]);
+    eventually("a storm for each node", || async {
+        let storms = world.storms().await;
+        let pattern =
+            |object: &RemediationRequest| (object.spec.pattern.clone(), facts(object).map(|storm| storm.alert_count));
+        let mut patterns: Vec<_> = storms.iter().map(pattern).collect();
+        patterns.sort();
+        if patterns == [node(1), node(2), node(3)] { Ok(()) } else { Err(format!("{patterns:?}")) }
+    })
+    .await;
 }

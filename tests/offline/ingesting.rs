@@ -19,7 +19,7 @@ use stormfold::runtime::readiness::Readiness;
 use stormfold::runtime::watch::Watch;
 use stormfold::storm::decide::{CloseReason, LedgerView};
 use stormfold::storm::pattern::{Parts, Scope, pattern};
-use stormfold::storm::{AlertRegisters, AlertReport, Epoch, Observation, Reach, StormId, StormKey};
+use stormfold::storm::{AlertRegisters, AlertReport, Digest, Epoch, Observation, Reach, StormId, StormKey};
 use stormfold::watch::signals::SignalReader;
 use stormfold::watch::watch_requests;
 use stormfold_core::engine::{Engine, Settings};
@@ -79,6 +79,9 @@ impl Ledger for Flaky {
     }
     async fn snapshot(&self, _: StormId) -> Result<Snapshot, LedgerError> {
         std::future::pending().await
+    }
+    async fn firing_of(&self, id: StormId, alerts: &[Digest]) -> Result<Vec<Digest>, LedgerError> {
+        self.inner.firing_of(id, alerts).await
     }
     async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {
         self.inner.mark_published(id).await

@@ -22,6 +22,11 @@ pub(super) fn said_annotations(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 1024)
 }
 
+/// Labels of an example.
+pub(super) fn example_labels(_: &mut SchemaGenerator) -> Schema {
+    string_map(16, 256)
+}
+
 /// Labels that a selector asks for.
 pub(super) fn selector_labels(_: &mut SchemaGenerator) -> Schema {
     string_map(32, 1024)

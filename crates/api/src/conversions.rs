@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stormfold_core::storm::example::Example;
 use stormfold_core::storm::metadata::count;
 use stormfold_core::storm::name::{sanitize_label_value, storm_name};
 use stormfold_core::storm::resource::{extract_resource_name, parse_resource_name};
 use stormfold_core::storm::{Epoch, Opening, Resource, Said, StormMetadata};
 
 use crate::{
-    AffectedResource, GROUP, OpeningAlert, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest,
-    RemediationRequestSpec, RemediationRequestStatus, StormState, StormStatus,
+    AffectedResource, GROUP, OccurrenceState, OpeningAlert, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest,
+    RemediationRequestSpec, RemediationRequestStatus, StormExample, StormState, StormStatus,
 };
 
 /// The opening of a storm whose object is in the cluster.
@@ -108,6 +109,18 @@ fn resource_text(resource: &AffectedResource, namespace: &str) -> Option<String>
     Some(extract_resource_name(&resource, scope(namespace)))
 }
 
+/// An alert of a storm of this namespace, as it is shown.
+pub fn storm_example(example: &Example, namespace: &str) -> StormExample {
+    StormExample {
+        fingerprint: example.fingerprint.clone(),
+        state: OccurrenceState::Firing,
+        starts_at: example.starts_at.map(Into::into),
+        labels: example.labels.clone(),
+        summary: example.summary.clone(),
+        resource: example.resource.as_ref().and_then(|text| affected_resource(text, namespace)),
+    }
+}
+
 /// `status.storm` of an open storm of this namespace.
 pub fn storm_status(metadata: &StormMetadata, namespace: &str, revision: i64) -> StormStatus {
     let affected: Vec<_> =
@@ -119,6 +132,7 @@ pub fn storm_status(metadata: &StormMetadata, namespace: &str, revision: i64) ->
         affected_count: count(metadata.affected_count),
         truncated: metadata.affected_count > affected.len(),
         affected_resources: affected,
+        examples: Vec::new(),
         incomplete: metadata.incomplete,
         severity: metadata.severity,
         first_seen: metadata.first_seen.into(),

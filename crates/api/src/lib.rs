@@ -17,14 +17,14 @@ pub use conditions::{
     REASON_INVALID, REASON_LABELS_MISSING, REASON_LEDGER_FULL, REASON_MERGED, REASON_OPEN, REASON_PARTLY_REJECTED,
     REASON_POLICY_SUSPENDED, REASON_REQUEST_REFUSED, REASON_THRESHOLD_REACHED, STORM, condition, upsert_condition,
 };
-pub use conversions::{from_storm_metadata, opening_of, storm_status, to_storm_metadata};
+pub use conversions::{from_storm_metadata, opening_of, storm_example, storm_status, to_storm_metadata};
 pub use remediation_request::{
     AffectedResource, OpeningAlert, OpeningSignal, PolicyRef, PreviousRef, RemediationRequest, RemediationRequestSpec,
-    RemediationRequestStatus, RemediationStatus, StormState, StormStatus,
+    RemediationRequestStatus, RemediationStatus, StormExample, StormState, StormStatus,
 };
 pub use signal::{
-    Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, OtherStorm, Signal, SignalSpec, SignalStatus,
-    Source,
+    Occurrence, OccurrenceResource, OccurrenceState, OccurrenceSummary, OtherStorm, Signal, SignalExample, SignalSpec,
+    SignalStatus, Source,
 };
 pub use storm_policy::{
     Cooldown, Operator, PolicyMatch, Requirement, Selector, StormPolicy, StormPolicySpec, StormPolicyStatus,

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::signal::OccurrenceState;
 use super::{CloseReason, Outcome, Severity};
 
 /// What the storm is: written once, when it opens.
@@ -168,6 +169,10 @@ pub struct StormStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "readable_items")]
     #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "atomic"))]
     pub affected_resources: Vec<AffectedResource>,
+    /// A few of the alerts that fire, at most 10 and 1 KiB of text each, the most severe first: a fair sample, as of the last write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "readable_items")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub examples: Vec<StormExample>,
     /// True when affectedResources does not name all of them.
     #[serde(default)]
     pub truncated: bool,
@@ -212,6 +217,35 @@ pub struct AffectedResource {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+}
+
+/// An alert of the storm that fires: text that others chose, without control characters.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StormExample {
+    /// The source's identity of the alert, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub fingerprint: Option<String>,
+    /// Always firing: what is over is no example.
+    #[serde(default)]
+    pub state: OccurrenceState,
+    /// When it began, where the source said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::bounds::optional_time")]
+    pub starts_at: Option<Time>,
+    /// Its labels that spec.alert.labels does not have with the same value, at most 512 bytes of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::bounds::example_labels")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("label names have at most 253 characters"))]
+    pub labels: BTreeMap<String, String>,
+    /// What is wrong, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub summary: Option<String>,
+    /// What it is about, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<AffectedResource>,
 }
 
 /// The items of a list that can be read. One that somebody else wrote, or another version, makes nobody unable to read the object.

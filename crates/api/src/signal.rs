@@ -81,6 +81,11 @@ pub struct SignalSpec {
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("annotation names have at most 253 characters"))]
     pub annotations: BTreeMap<String, String>,
 
+    /// What some of the occurrences that fire say beyond what they share, for people: a storm shows it of a few of them. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub examples: Vec<SignalExample>,
+
     /// Where the source shows why its alerts fire, as Prometheus shows the expression of a rule.
     #[serde(default, rename = "generatorURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
@@ -133,6 +138,28 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub url: Option<String>,
+}
+
+/// What one occurrence says for people.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalExample {
+    /// The fingerprint of the occurrence.
+    #[schemars(length(min = 1, max = 256))]
+    pub fingerprint: String,
+    /// Labels that it does not share with the others. At most 16.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::bounds::example_labels")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253)").message("label names have at most 253 characters"))]
+    pub labels: BTreeMap<String, String>,
+    /// What is wrong, in a line or two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub summary: Option<String>,
+    /// The same at length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
 }
 
 /// One firing or resolved report about one resource.

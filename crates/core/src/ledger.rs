@@ -9,7 +9,8 @@ use crate::disposition::Disposition;
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
 use crate::storm::{
-    AlertRegisters, AlertReport, DEDUP_HORIZON, DigestKey, Epoch, HeldReports, Micros, Observation, StormId, StormKey,
+    AlertRegisters, AlertReport, DEDUP_HORIZON, Digest, DigestKey, Epoch, HeldReports, Micros, Observation, StormId,
+    StormKey,
 };
 
 /// The observations of one key.
@@ -177,6 +178,8 @@ pub struct Snapshot {
     pub version: Version,
     /// When the first change came that is not published.
     pub dirty_since: Option<Timestamp>,
+    /// Those of the alerts asked about that fire in the open storm.
+    pub firing: Vec<Digest>,
 }
 
 /// What became of a close.
@@ -229,7 +232,7 @@ pub enum LedgerCall {
     TakeOver(StormId, Timestamp),
     Dirty,
     DropUnknown { known: Vec<StormId>, before: Timestamp },
-    Snapshot(StormId),
+    Snapshot { id: StormId, which: Vec<Digest> },
     MarkPublished(StormId),
     Ack(StormId, Snapshot),
     Close { id: StormId, snapshot: Snapshot, reason: CloseReason, at: DedupWindow },

@@ -42,7 +42,7 @@ use super::{
 };
 use crate::metrics::{LedgerOperation, Metrics};
 use crate::storm::decide::CloseReason;
-use crate::storm::{AlertRegisters, AlertReport, DigestKey, Epoch, Observation, StormId, StormKey};
+use crate::storm::{AlertRegisters, AlertReport, Digest, DigestKey, Epoch, Observation, StormId, StormKey};
 
 /// A ledger in Redis.
 pub struct RedisLedger {
@@ -187,6 +187,10 @@ impl Ledger for RedisLedger {
 
     async fn snapshot(&self, id: StormId) -> Result<Snapshot, LedgerError> {
         self.read_storm(id).await
+    }
+
+    async fn firing_of(&self, id: StormId, alerts: &[Digest]) -> Result<Vec<Digest>, LedgerError> {
+        self.which_fire(id, alerts).await
     }
 
     async fn mark_published(&self, id: StormId) -> Result<(), LedgerError> {

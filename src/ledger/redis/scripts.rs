@@ -1,4 +1,4 @@
-//! The scripts, typed. None is on the hot path: `open` and `close` run once per storm, `stage` and `ack` once per publish. Each of them frees memory or
+//! The scripts, typed. None is on the hot path: `open` and `close` run once per storm, `stage`, `which` and `ack` once per publish. Each of them frees memory or
 //! makes it possible to free some, so a full server runs it (`allow-oom`); what grows is bounded by its arguments.
 
 use std::sync::LazyLock;
@@ -15,6 +15,7 @@ macro_rules! script {
 script!(BEGIN_AFRESH, "lua/begin_afresh.lua");
 script!(OPEN, "lua/open.lua");
 script!(STAGE, "lua/alerts.lua", "lua/stage.lua");
+script!(WHICH, "lua/alerts.lua", "lua/which.lua");
 script!(PUBLISHED, "lua/published.lua");
 script!(ACK, "lua/alerts.lua", "lua/ack.lua");
 script!(CLOSE, "lua/alerts.lua", "lua/close.lua");
@@ -33,8 +34,8 @@ pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// All of them, to be loaded with each new connection: a restart and a failover lose them.
-pub(super) fn all() -> [&'static Script; 11] {
-    [&BEGIN_AFRESH, &OPEN, &STAGE, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE, &TAKE_OVER, &OUTLIVE, &HOLD]
+pub(super) fn all() -> [&'static Script; 12] {
+    [&BEGIN_AFRESH, &OPEN, &STAGE, &WHICH, &PUBLISHED, &ACK, &CLOSE, &FORGET, &REMOVE, &TAKE_OVER, &OUTLIVE, &HOLD]
 }
 
 /// `EVALSHA` of a script with these keys; arguments are added by the caller, in the order of the script's header.

@@ -13,7 +13,7 @@ use crate::ledger::{Closing, DedupWindow, LedgerError, Snapshot, Version};
 use crate::metrics::LedgerOperation;
 use crate::storm::alerts::StormEnd;
 use crate::storm::decide::{CloseReason, LedgerView};
-use crate::storm::{DEDUP_HORIZON, Epoch, Sample, Severity, StormId, StormMetadata};
+use crate::storm::{DEDUP_HORIZON, Digest, Epoch, Sample, Severity, StormId, StormMetadata};
 
 /// Names read and staged at once, some 300 KB. Each page is looked for among all resources of the storm: small pages of a large one
 /// cost its size again and again.
@@ -131,7 +131,7 @@ impl RedisLedger {
         } else {
             LedgerView::Unknown
         };
-        Ok(Snapshot { view, version: Version::default(), dirty_since: None })
+        Ok(Snapshot { view, version: Version::default(), dirty_since: None, firing: Vec::new() })
     }
 
     /// Stages page after page. `None`: another publisher was at it, begin again.
@@ -225,7 +225,16 @@ impl RedisLedger {
                 begun,
             },
             dirty_since: staged.dirty_since.and_then(|at| Timestamp::from_millisecond(at).ok()),
+            firing: Vec::new(),
         }
+    }
+
+    pub(super) async fn which_fire(&self, id: StormId, alerts: &[Digest]) -> Result<Vec<Digest>, LedgerError> {
+        let names = self.storm_names(id)?;
+        let mut cmd = scripts::call(&scripts::WHICH, &[names.key.registers(), names.key.alerts()]);
+        cmd.arg(id.epoch).arg(digests(alerts.iter().copied()));
+        let says: String = read(&[self.run(LedgerOperation::Snapshot, cmd).await?], 0)?;
+        Ok(alerts.iter().zip(says.bytes()).filter(|(_, says)| *says == b'1').map(|(alert, _)| *alert).collect())
     }
 
     pub(super) async fn storm_has_object(&self, id: StormId) -> Result<(), LedgerError> {

@@ -10,7 +10,9 @@ use jiff::fmt::temporal::Pieces;
 use serde_json::value::RawValue;
 
 use super::body::{Alert, Body, Borrowed, read_alert, read_annotations};
+use super::examples::GroupExamples;
 use super::rules::{SignMemo, TargetRules};
+use super::target::About;
 use crate::sources::draft::{
     BodyFacts, Draft, DraftKey, LabelPairs, MAX_TABLE, Shared, SignalTexts, bounded_annotations, bounded_labels,
 };
@@ -71,6 +73,7 @@ struct AlertGroup<'a> {
     labels: LabelPairs<'a>,
     annotations: LabelPairs<'a>,
     generator_url: Option<String>,
+    examples: GroupExamples<'a>,
 }
 
 /// One occurrence.
@@ -180,13 +183,8 @@ impl<'a> AlertReader<'a> {
         let identity = identity(fingerprint, &alert.labels);
         let text = format!("{state} {start} {identity} {resource}\n");
         let telling = self.telling(&about.name, &alert.labels);
-        let key = DraftKey {
-            namespace: about.namespace.map(str::to_owned),
-            cluster: about.cluster.map(Cow::into_owned),
-            name: about.name.into_owned(),
-            severity: about.severity,
-            telling,
-        };
+        let key = key(about, telling);
+        let example = (state == "firing").then(|| identity.into_owned());
         let line = Line { starts_at, text, alert: index };
         let mut annotations = read_annotations(&alert);
         let generator_url = generator_url(&alert);
@@ -200,10 +198,14 @@ impl<'a> AlertReader<'a> {
             group.lines.push(line);
             keep_shared(&mut group.labels, &alert.labels);
             keep_shared(&mut group.annotations, &annotations);
+            group.examples.offer(example, index, &alert.labels, &annotations);
             group.generator_url = group.generator_url.take().or(generator_url);
         } else {
             self.places.insert(key.clone(), self.groups.len());
-            self.groups.push(AlertGroup { key, lines: vec![line], labels: alert.labels, annotations, generator_url });
+            let mut examples = GroupExamples::default();
+            examples.offer(example, index, &alert.labels, &annotations);
+            let labels = alert.labels;
+            self.groups.push(AlertGroup { key, lines: vec![line], labels, annotations, generator_url, examples });
         }
         Ok(AlertVerdict::In(0))
     }
@@ -216,6 +218,16 @@ impl<'a> AlertReader<'a> {
         let telling = self.telling.get(name).into_iter().flatten();
         let values = telling.filter_map(|telling| labels.iter().find(|(label, _)| label == telling));
         bounded_labels(values)
+    }
+}
+
+fn key(about: About<'_>, telling: BTreeMap<String, String>) -> DraftKey {
+    DraftKey {
+        namespace: about.namespace.map(str::to_owned),
+        cluster: about.cluster.map(Cow::into_owned),
+        name: about.name.into_owned(),
+        severity: about.severity,
+        telling,
     }
 }
 
@@ -284,6 +296,7 @@ impl AlertGroup<'_> {
             labels: bounded_labels(&self.labels),
             annotations: bounded_annotations(&self.annotations),
             generator_url: self.generator_url.take(),
+            examples: Vec::new(),
         };
         let mut lines = self.lines.as_slice();
         while !lines.is_empty() {
@@ -305,6 +318,11 @@ impl AlertGroup<'_> {
             }
             lines = &lines[taken..];
             signals.push(self.key.draft(table, texts.clone(), shared));
+        }
+        for (alert, example) in self.examples.told(&texts) {
+            if let AlertVerdict::In(of) | AlertVerdict::Again(of) = fates[alert].verdict {
+                signals[of].own.examples.push(example);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod batch;
 pub mod body;
 mod dialect;
+mod examples;
 mod explain;
 pub mod poll;
 mod reader;

@@ -8,7 +8,7 @@ use stormfold::ledger::memory::MemoryLedger;
 use stormfold::ledger::{Closing, Ledger, Merge, Snapshot, TakenOver};
 use stormfold::storm::alerts::StormEnd;
 use stormfold::storm::decide::{CloseReason, LedgerView};
-use stormfold::storm::{AlertRegisters, Epoch, HeldReports, Observation, Severity, StormId};
+use stormfold::storm::{AlertRegisters, Digest, Epoch, HeldReports, Observation, Severity, StormId};
 
 use super::{Key, Said, empty, histories, now, redis_ledger};
 use crate::redis_server::RedisServer;
@@ -204,12 +204,23 @@ impl Model {
     async fn check(&self, ledger: &dyn Ledger) {
         let Some(epoch) = self.open else { return };
         let view = ledger.snapshot(self.id(epoch)).await.unwrap().view;
+        let is_open = matches!(view, LedgerView::Open { .. });
         let (LedgerView::Open { metadata, .. } | LedgerView::Closed { metadata, .. }) = view else { panic!("known") };
         // A Signal can say in one breath that an alert fires and is over: then nothing joins the storm that it opened.
         let Some(metadata) = metadata else { return assert_eq!(self.resolvable, None) };
         assert_eq!(metadata.alert_count, self.alerts.in_storm());
         assert_eq!(metadata.firing, self.alerts.firing());
         assert_eq!(metadata.affected_count, self.resources.len());
+        // And one that nobody has reported. Of a storm that is closed nobody asks.
+        let asked: Vec<_> = self.alerts.iter().map(|(uid, _)| uid).chain([Digest::MAX]).collect();
+        let fires = |uid: Digest| self.alerts.get(uid).is_some_and(|alert| alert.standing.fires_in_storm());
+        let firing = asked.iter().copied().filter(|uid| is_open && fires(*uid));
+        let id = self.id(epoch);
+        assert_eq!(ledger.firing_of(id, &asked).await.unwrap(), firing.collect::<Vec<_>>());
+        let few = &asked[..asked.len().min(3)];
+        let answer = ledger.firing_of(id, few).await.unwrap();
+        assert!(answer.iter().all(|uid| fires(*uid)));
+        assert!(ledger.firing_of(StormId { epoch: epoch + 1, ..id }, &asked).await.unwrap().is_empty());
     }
 }
 

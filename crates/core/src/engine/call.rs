@@ -10,6 +10,7 @@ use crate::disposition::Disposition;
 use crate::ledger::{LedgerCall, LedgerError, LedgerReply};
 use crate::request::Request;
 use crate::storm::decide::CloseReason;
+use crate::storm::example::Example;
 use crate::storm::{DigestKey, Epoch, Opening, Policy, StormId, StormKey, StormMetadata};
 
 /// What waits for the answer to a call.
@@ -91,6 +92,8 @@ pub struct StatusApply {
     pub object: Arc<Request>,
     /// What to write.
     pub facts: StormMetadata,
+    /// A few of its alerts that fire.
+    pub examples: Vec<Example>,
     /// Why the storm ends, if it does.
     pub ending: Option<CloseReason>,
     /// The policy, for the threshold.
@@ -184,6 +187,7 @@ pub enum Reply {
 }
 
 /// A call, to whomever.
+#[allow(clippy::large_enum_variant, reason = "a call lives for one step")]
 #[derive(Clone, Debug)]
 pub enum Call {
     /// To the ledger.

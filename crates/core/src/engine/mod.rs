@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod effect;
+mod examples;
 pub mod fair;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
@@ -27,6 +28,7 @@ use jiff::Timestamp;
 
 use call::{ApiCall, Call, CallId, ListSignals, ObjectName, Reply, Task};
 use effect::{Delay, Effect, Fact, GateId, Timer};
+use examples::Examples;
 use fair::Place;
 use ingest::Ingest;
 use input::{Input, RequestEvent};
@@ -82,6 +84,8 @@ pub struct Engine {
     /// Parts of the watch on RemediationRequests whose list is not complete, and what each has listed.
     listing: BTreeMap<usize, BTreeSet<StormId>>,
     openings: Openings,
+    /// Decides nothing, and tells no state from another.
+    examples: Examples,
     receipts: Receipts,
     queue: StormQueue,
     runs: BTreeMap<StormId, Run>,
@@ -134,6 +138,7 @@ impl Engine {
             store: Store::default(),
             listing,
             openings: Openings::default(),
+            examples: Examples::default(),
             receipts: Receipts::default(),
             queue: StormQueue::default(),
             runs: BTreeMap::new(),

@@ -39,6 +39,7 @@ pub fn observation(reports: Vec<Report>, seconds: (i64, i64), severity: Severity
         last_seen: Timestamp::from_second(seconds.1).unwrap(),
         reported_at: Timestamp::from_second(seconds.1).unwrap(),
         reports,
+        told: Vec::new(),
         held: Vec::new(),
         refused: Refused::default(),
         clamped: 0,

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod decide;
 mod digest;
+pub mod example;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod grouping;

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::alerts::{AlertReport, HeldReports, Says};
 use super::digest::{Digest, DigestKey};
+use super::example::ToldAlert;
 use super::metadata::Opening;
 use super::resource::{extract_resource_name, parse_resource_name};
 use super::{Severity, StormKey};
@@ -51,6 +52,8 @@ pub struct Observation {
     pub reported_at: Timestamp,
     /// Its occurrences.
     pub reports: Vec<Report>,
+    /// What it says of a few of them that fire, for people.
+    pub told: Vec<ToldAlert>,
     /// Those of them that no storm took in, as its receipt says.
     pub held: HeldReports,
     /// The occurrences that were refused, and why the first of them was.
@@ -127,7 +130,8 @@ impl Observation {
 
     /// What it takes in memory, in reports of some 100 bytes: its texts count as well.
     pub fn weight(&self) -> usize {
-        self.reports.len() + self.opening.said.bytes() / REPORT_BYTES
+        let told: usize = self.told.iter().map(|told| size_of::<ToldAlert>() + told.bytes()).sum();
+        self.reports.len() + (self.opening.said.bytes() + told) / REPORT_BYTES
     }
 
     /// Whether its Signal gets its receipt of another part.
@@ -141,6 +145,9 @@ impl Observation {
         let places = self.places();
         let at = |index: u16| reports.iter().position(|report| *report == usize::from(index));
         let held = self.held.iter().filter_map(|(index, past)| Some((u16::try_from(at(*index)?).ok()?, *past)));
+        let told = self.told.iter();
+        let told =
+            told.filter_map(|told| Some(ToldAlert { report: u16::try_from(at(told.report)?).ok()?, ..told.clone() }));
         let share = Share {
             places: reports.iter().filter_map(|report| places.get(*report).copied()).collect(),
             total: self.total(),
@@ -149,6 +156,7 @@ impl Observation {
         };
         Self {
             reports: reports.iter().filter_map(|report| self.reports.get(*report)).cloned().collect(),
+            told: told.collect(),
             held: held.collect(),
             receipt,
             receipt_others: Vec::new(),

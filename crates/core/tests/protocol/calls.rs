@@ -12,6 +12,7 @@ use super::steps::Fate;
 use super::world::World;
 
 /// What came of some commands.
+#[allow(clippy::large_enum_variant, reason = "an answer lives for one step")]
 enum Sent {
     /// There are more to send.
     More,

@@ -85,7 +85,7 @@ impl Ledger {
                 let known = known.iter().map(|id| epoch_of(id.epoch)).collect();
                 Next(Op::Orphans(known, epoch_of(before.as_second())))
             }
-            LedgerCall::Snapshot(id) => Next(Op::SnapshotOpen(epoch_of(id.epoch))),
+            LedgerCall::Snapshot { id, .. } => Next(Op::SnapshotOpen(epoch_of(id.epoch))),
             LedgerCall::MarkPublished(id) => Next(Op::Published(epoch_of(id.epoch))),
             LedgerCall::Ack(id, snapshot) => {
                 let LedgerView::Open { metadata, .. } = &snapshot.view else { return Done(LedgerReply::Done) };
@@ -328,7 +328,7 @@ fn snapshot_of(staged: Staged, begun: u64) -> Progress {
     let Staged { mark, facts, published } = staged;
     let view = LedgerView::Open { metadata: facts.map(metadata), resolvable: false, published };
     let version = Version { mark, begun, ..Version::default() };
-    Done(LedgerReply::Snapshot(Snapshot { view, version, dirty_since: None }))
+    Done(LedgerReply::Snapshot(Snapshot { view, version, dirty_since: None, firing: Vec::new() }))
 }
 
 fn changed() -> Progress {
@@ -336,5 +336,5 @@ fn changed() -> Progress {
 }
 
 fn not_open(view: LedgerView) -> Progress {
-    Done(LedgerReply::Snapshot(Snapshot { view, version: Version::default(), dirty_since: None }))
+    Done(LedgerReply::Snapshot(Snapshot { view, version: Version::default(), dirty_since: None, firing: Vec::new() }))
 }

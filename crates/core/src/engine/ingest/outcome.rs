@@ -4,6 +4,7 @@ use super::super::effect::{Counted, Fact};
 use crate::engine::Engine;
 use crate::ledger::Merge;
 use crate::rules::Rule;
+use crate::storm::example::Example;
 use crate::storm::name::storm_name;
 use crate::storm::{Epoch, Observation, Past, StormId, StormKey};
 
@@ -25,6 +26,7 @@ impl Engine {
                 continue;
             }
             self.count(observation, *new);
+            self.offer_examples(id, observation);
             let name = storm_name(&observation.opening.pattern, epoch);
             // Where the receipt of the whole is still to come, another part brings it.
             let told_by_another = observation.is_silent() && observation.receipt.is_none();
@@ -38,6 +40,18 @@ impl Engine {
             self.receipts.release(id);
         }
         self.request(id);
+    }
+
+    /// What it says of a few of its alerts may be shown, as far as the alert that opened the storm has not said it.
+    fn offer_examples(&mut self, id: StormId, observation: &Observation) {
+        let shown = self.store.get(id).map(|object| &object.opening);
+        let Some(opening) = shown.or_else(|| self.openings.get(id)).filter(|_| !observation.told.is_empty()) else {
+            return;
+        };
+        let opening = opening.clone();
+        for example in Example::all_of(observation, &opening.said.labels) {
+            self.examples.offer(id, example);
+        }
     }
 
     /// Nothing of this Signal joins a storm. `held`: its reports that closed storms hold, or a person has handled; `last`: of the storms that hold it, the last.

@@ -94,6 +94,7 @@ impl Engine {
             (RunPhase::DropWithNamespace, _) => {
                 self.receipts.abandon(id);
                 self.openings.remove(id);
+                self.examples.remove(id);
                 Ok(Turn::End(run, Next::Done))
             }
             (RunPhase::Adopt, LedgerReply::Opened(open)) => self.adopted(id, run, *open),
@@ -188,7 +189,8 @@ impl Engine {
             What::End(reason) => Some(reason),
             What::Facts(_) => None,
         };
-        let apply = StatusApply { object: object.clone(), facts: facts.clone(), ending, policy, now };
+        let examples = if facts.firing > 0 { self.examples.shown(id) } else { Vec::new() };
+        let apply = StatusApply { object: object.clone(), facts: facts.clone(), examples, ending, policy, now };
         self.ask_api(Task::Run(id), ApiCall::Apply(Box::new(apply)));
         Ok(Turn::Waits(Run { phase: RunPhase::Apply(Box::new(Applying { object, facts, what })), ..run }))
     }
@@ -303,6 +305,7 @@ impl Engine {
             self.is_over(id);
         }
         self.openings.remove(id);
+        self.examples.remove(id);
         self.refused.remove(&id);
         self.resync.forget(id);
         Turn::End(run, Next::Done)

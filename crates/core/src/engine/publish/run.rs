@@ -38,7 +38,8 @@ impl Engine {
         }
         let Run { wrote, retried, steps, .. } = *run;
         self.runs.insert(id, Run { wrote, retried, steps: steps + 1, ..Run::default() });
-        self.ask_ledger(Task::Run(id), LedgerCall::Snapshot(id));
+        let which = self.examples.ask(id);
+        self.ask_ledger(Task::Run(id), LedgerCall::Snapshot { id, which });
     }
 
     /// The run of a storm has an answer.
@@ -72,7 +73,12 @@ impl Engine {
     fn answered(&mut self, id: StormId, run: Run, reply: Reply) -> Turned {
         match (run.phase.clone(), reply) {
             (RunPhase::Snapshot, Reply::Ledger(reply)) => match reply? {
-                LedgerReply::Snapshot(snapshot) => self.look(id, Run { snapshot: Some(snapshot), ..run }),
+                LedgerReply::Snapshot(snapshot) => {
+                    if matches!(snapshot.view, LedgerView::Open { .. }) {
+                        self.examples.answered(id, &snapshot.firing);
+                    }
+                    self.look(id, Run { snapshot: Some(snapshot), ..run })
+                }
                 _ => Err(PublishError::Unexpected),
             },
             (RunPhase::Read, Reply::Api(reply)) => {
@@ -134,7 +140,7 @@ impl Engine {
         let may_be_younger = self.store.get(id).is_none_or(|object| object.is_open());
         let older = self.store.older_open(id).filter(|_| may_be_younger).map(|object| object.id);
         let Some(older) = older else { return self.decide(id, run, false) };
-        self.ask_ledger(Task::Run(id), LedgerCall::Snapshot(older));
+        self.ask_ledger(Task::Run(id), LedgerCall::Snapshot { id: older, which: Vec::new() });
         Ok(Turn::Waits(Run { phase: RunPhase::Older(older), ..run }))
     }
 

@@ -33,7 +33,8 @@ impl AlertStanding {
         matches!(self, Self::Firing { .. } | Self::Left | Self::Handled)
     }
 
-    pub(super) fn fires_in_storm(self) -> bool {
+    /// Whether it fires in the open storm.
+    pub fn fires_in_storm(self) -> bool {
         matches!(self, Self::Firing { .. })
     }
 }
