@@ -17,11 +17,11 @@ REPORTS ?= 1000000
 AGREEMENT_SECONDS ?= 600
 # The one before the present stable one has what is tested everywhere else.
 RELEASES ?= trixie testing
-SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/kubectl/kubectl_complete-storm hack/monitoring/versions hack/tools/tools .ci/run
+SCRIPTS := hack/cluster/cluster hack/node/node hack/image/image hack/e2e/e2e hack/demo/demo hack/kubectl/kubectl_complete-storm hack/monitoring/versions hack/tools/tools hack/dashboard/look .ci/run
 # The CRDs and the operator's account, as the cluster tests and benchmarks need them.
 RIGHTS := --filename crds/ --filename manifests/base/namespace.yaml --filename manifests/base/rbac.yaml
 
-.PHONY: help build test test-offline lint deny fmt crds schema manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies bench-replay search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement versions tls-tools redis alertmanager prometheus
+.PHONY: help build test test-offline lint deny fmt crds schema manifests image image-push image-archive e2e e2e-kind demo demo-down bench-storm bench-idle bench-ledger bench-gateway bench-policies bench-replay search cluster-up cluster-down ci nextest cargo-deny cargo-auditable histories outage replicas agreement dashboard versions tls-tools redis alertmanager prometheus
 
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
@@ -86,6 +86,9 @@ versions: nextest build ## Run what tests real Alertmanagers and Prometheus with
 	cargo nextest run --no-run
 	RELEASES="$(RELEASES)" hack/monitoring/versions hack/cluster/cluster with bash -c 'kubectl apply $(RIGHTS) >/dev/null \
 	  && cargo nextest run -E "binary(cluster) and test(/^real_prometheus|^gateway_alertmanager|^gateway_again|^alertmanager_/)"'
+
+dashboard: build ## Open the dashboard of kubectl storm in a real Chromium with STORMS=5000 open storms; OUT=DIRECTORY keeps pictures
+	STORMS=$(if $(filter file,$(origin STORMS)),5000,$(STORMS)) OUT=$(OUT) hack/cluster/cluster with hack/dashboard/look
 
 lint: deny ## Formatting, clippy, shellcheck, dependencies
 	cargo fmt --all --check

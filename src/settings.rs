@@ -17,8 +17,8 @@ use jiff::SignedDuration;
 
 pub use gateway::{GatewayFlags, TargetFlags};
 pub use kubectl::{
-    ClusterFlags, CompleteFlags, FinishFlags, HoldFlags, ListFlags, ObjectFlags, OutputFormat, RequestFlags,
-    StormCommand, StormFlags, storm_command,
+    ClusterFlags, CompleteFlags, DashboardFlags, FinishFlags, HoldFlags, ListFlags, ObjectFlags, OutputFormat,
+    RequestFlags, StormCommand, StormFlags, storm_command,
 };
 pub use policy_tests::{TestFlags, TestOutput};
 pub use redis::RedisFlags;

@@ -8,6 +8,7 @@ mod affected;
 mod answers;
 mod check;
 mod complete;
+mod dashboard;
 mod fates;
 pub mod fault;
 #[cfg(test)]
@@ -97,9 +98,12 @@ pub async fn run(flags: &StormFlags, screen: &mut Screen<'_>) -> (Result<u8, Plu
 }
 
 async fn answer(flags: &StormFlags, access: &Access, screen: &mut Screen<'_>) -> Result<u8, PluginError> {
-    use StormCommand::{Check, Complete, List, Report, Top, Tree};
-    if access.is_all() && !matches!(&flags.command, List(_) | Tree | Top | Check | Report | Complete(_)) {
-        return Err(PluginError::Usage("-A is for list, tree, top, check and report: name one namespace".to_owned()));
+    use StormCommand::{Check, Complete, Dashboard, List, Report, Top, Tree};
+    if access.is_all() && !matches!(&flags.command, List(_) | Tree | Top | Check | Report | Dashboard(_) | Complete(_))
+    {
+        return Err(PluginError::Usage(
+            "-A is for list, tree, top, check, report and dashboard: name one namespace".to_owned(),
+        ));
     }
     match &flags.command {
         StormCommand::List(flags) => list::list(access, flags, screen).await,
@@ -117,6 +121,7 @@ async fn answer(flags: &StormFlags, access: &Access, screen: &mut Screen<'_>) ->
         StormCommand::Report => report::report(access, screen).await,
         StormCommand::Top => top::top(access, screen).await,
         StormCommand::Check => return check::check(access, screen).await,
+        StormCommand::Dashboard(flags) => dashboard::dashboard(access, flags, screen).await,
         StormCommand::Complete(of) => complete::complete(access, &of.words, screen).await,
     }?;
     Ok(exit::DONE)

@@ -97,6 +97,8 @@ pub enum StormCommand {
     Check,
     /// Write what somebody needs who helps from afar, as YAML; what alerts say in labels and annotations is left out.
     Report,
+    /// Serve a page on this machine that shows storms as they are, until Ctrl-C. It reads, and changes nothing.
+    Dashboard(DashboardFlags),
     /// Say what can be typed next, for `kubectl_complete-storm`.
     #[command(hide = true)]
     Complete(CompleteFlags),
@@ -111,6 +113,14 @@ pub struct ListFlags {
     /// Go on, with a line for each change.
     #[arg(long, short)]
     pub watch: bool,
+}
+
+/// Where the page is.
+#[derive(Args, Debug, Clone)]
+pub struct DashboardFlags {
+    /// Port of the loopback. Default: a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
 }
 
 /// A Signal or a RemediationRequest.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -107,9 +107,20 @@ impl Plugin {
         self.run(command)
     }
 
-    fn run(&self, mut command: Command) -> Answer {
+    /// The same as a process that goes on. What it writes is read by the caller.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(self.folder().join("kubectl-storm"));
+        command.args(arguments).args(["--namespace", &self.namespace]).stdout(Stdio::piped());
+        self.at(&mut command).spawn().expect("it starts")
+    }
+
+    fn at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let path = format!("{}:{}", self.folder().display(), std::env::var("PATH").unwrap());
-        command.env("PATH", path).env("KUBECONFIG", self.folder().join("kubeconfig"));
+        command.env("PATH", path).env("KUBECONFIG", self.folder().join("kubeconfig"))
+    }
+
+    fn run(&self, mut command: Command) -> Answer {
+        self.at(&mut command);
         let output = command.output().expect("it starts");
         Answer {
             code: output.status.code(),

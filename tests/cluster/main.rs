@@ -43,6 +43,7 @@ mod gateway_policies;
 mod http;
 mod kubectl_act;
 mod kubectl_check;
+mod kubectl_dashboard;
 mod kubectl_plugin;
 mod kubectl_why;
 mod large;
