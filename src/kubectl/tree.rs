@@ -45,9 +45,10 @@ pub(super) async fn tree(access: &Access, screen: &mut Screen<'_>) -> Result<(),
     screen.say(&text(&links, access.is_all()))
 }
 
-type StormPlace = (String, String);
+/// Namespace and name.
+pub(super) type StormPlace = (String, String);
 
-fn place(request: &RemediationRequest) -> StormPlace {
+pub(super) fn place(request: &RemediationRequest) -> StormPlace {
     (request.namespace().unwrap_or_default(), request.name_any())
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use serde::Serialize;
 
@@ -10,15 +9,13 @@ use crate::api::RemediationRequest;
 use crate::kubectl::affected::{AffectedItem, affected};
 use crate::kubectl::list::{created, is_open, is_storm, storm_of};
 use crate::kubectl::text::clean;
+use crate::kubectl::tree::{StormPlace, place};
 use crate::runtime::guarded::Guarded;
 
 /// Resources of one storm that the page shows: `show` has all of them.
 const MAX_RESOURCES: usize = 20;
 /// Storms that are gone and are remembered so that pages hear of it. A page that was away for longer is told everything anew.
 const MAX_GONE: usize = 10_000;
-
-/// Namespace and name.
-type StormPlace = (String, String);
 
 /// All storms, and when each changed last, by the board's own count.
 #[derive(Default)]
@@ -115,10 +112,6 @@ impl StormRow {
             name: place.1,
         }
     }
-}
-
-fn place(request: &RemediationRequest) -> StormPlace {
-    (request.namespace().unwrap_or_default(), request.name_any())
 }
 
 impl Board {
