@@ -42,7 +42,7 @@ pub async fn not_ready(operator: &Operator, gate: &str, words: &str) {
 async fn running_with_a_wrong_flag_exits_2_and_names_it() {
     for (arguments, named) in [
         (&["--no-such-flag"][..], "--no-such-flag"),
-        (&["storm"], "storm"),
+        (&["storms"], "storms"),
         (&["crds", "--all"], "--all"),
         (&["run", "--ledger=etcd"], "--ledger"),
         (&["--ledger", "etcd"], "--ledger"),
