@@ -53,16 +53,7 @@ fn read_alert(record: &[u8; RECORD]) -> Option<(Digest, AlertRegister)> {
     let (standing, time) = rest.split_first()?;
     let mut at = [0; 8];
     at.get_mut(1..)?.copy_from_slice(time);
-    let standing = match *standing {
-        0 => AlertStanding::EndedUnseen,
-        1 => AlertStanding::Over,
-        2 => AlertStanding::Ended,
-        3 => AlertStanding::Firing { resolvable: false },
-        4 => AlertStanding::Firing { resolvable: true },
-        5 => AlertStanding::Left,
-        6 => AlertStanding::Handled,
-        _ => return None,
-    };
+    let standing = AlertStanding::of_number(*standing)?;
     Some((Digest::from_be_bytes(*digest), AlertRegister { at: i64::from_be_bytes(at), standing }))
 }
 

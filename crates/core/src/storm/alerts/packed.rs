@@ -13,31 +13,15 @@ const EARLIEST: Micros = i64::MIN >> STANDING_BITS;
 
 impl From<AlertRegister> for PackedRegister {
     fn from(AlertRegister { at, standing }: AlertRegister) -> Self {
-        let standing = match standing {
-            AlertStanding::EndedUnseen => 0,
-            AlertStanding::Over => 1,
-            AlertStanding::Ended => 2,
-            AlertStanding::Firing { resolvable: false } => 3,
-            AlertStanding::Firing { resolvable: true } => 4,
-            AlertStanding::Left => 5,
-            AlertStanding::Handled => 6,
-        };
-        Self(at.clamp(EARLIEST, LATEST) << STANDING_BITS | standing)
+        Self(at.clamp(EARLIEST, LATEST) << STANDING_BITS | i64::from(standing.number()))
     }
 }
 
 impl From<PackedRegister> for AlertRegister {
     fn from(PackedRegister(packed): PackedRegister) -> Self {
-        let standing = match packed & ((1 << STANDING_BITS) - 1) {
-            0 => AlertStanding::EndedUnseen,
-            1 => AlertStanding::Over,
-            2 => AlertStanding::Ended,
-            3 => AlertStanding::Firing { resolvable: false },
-            4 => AlertStanding::Firing { resolvable: true },
-            5 => AlertStanding::Left,
-            // Nothing else is ever packed.
-            _ => AlertStanding::Handled,
-        };
+        let number = u8::try_from(packed & ((1 << STANDING_BITS) - 1)).ok();
+        // Nothing else is ever packed.
+        let standing = number.and_then(AlertStanding::of_number).unwrap_or(AlertStanding::Handled);
         Self { at: packed >> STANDING_BITS, standing }
     }
 }

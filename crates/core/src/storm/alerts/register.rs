@@ -23,6 +23,33 @@ pub enum AlertStanding {
 }
 
 impl AlertStanding {
+    /// As a ledger keeps it: less than eight.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::EndedUnseen => 0,
+            Self::Over => 1,
+            Self::Ended => 2,
+            Self::Firing { resolvable: false } => 3,
+            Self::Firing { resolvable: true } => 4,
+            Self::Left => 5,
+            Self::Handled => 6,
+        }
+    }
+
+    /// What a ledger keeps as this number. `None`: nothing.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::EndedUnseen,
+            1 => Self::Over,
+            2 => Self::Ended,
+            3 => Self::Firing { resolvable: false },
+            4 => Self::Firing { resolvable: true },
+            5 => Self::Left,
+            6 => Self::Handled,
+            _ => return None,
+        })
+    }
+
     /// Whether it is in the open storm.
     pub fn is_in_storm(self) -> bool {
         matches!(self, Self::Ended | Self::Firing { .. })
