@@ -10,11 +10,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::alertmanager::Alertmanager;
+use super::alertmanager_scene::{Scene, a_minute_ago, alert};
 use super::http::exchange;
 use super::operator::Operator;
 use super::wait::eventually;
@@ -72,45 +73,19 @@ async fn start(world: &World, managers: &[&Alertmanager]) -> Operator {
     Operator::start(&[world], &flags).await
 }
 
-/// An operator that only takes webhooks, and the gateway's address, which it keeps over a restart with other flags.
-struct Scene {
-    world: World,
-    listen: String,
-    manager: Alertmanager,
-    begun: Timestamp,
+impl Scene {
+    async fn raise(&self, name: &str, pods: std::ops::Range<usize>, over: bool) {
+        let alert = |pod: usize| self.alert(name, &about(pod), over);
+        self.manager.raise(&pods.map(alert).collect::<Vec<_>>()).await;
+    }
 }
 
-impl Scene {
-    async fn new(test: &str) -> Self {
-        let world = World::new(test).await;
-        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let manager = Alertmanager::start(&config(&format!("http://{listen}/webhook/alertmanager"))).await;
-        Self { world, listen, manager, begun: Timestamp::now() - SignedDuration::from_mins(1) }
-    }
-
-    async fn operator(&self, also: &[&str]) -> Operator {
-        let listen = format!("--gateway-listen={}", self.listen);
-        let mut flags = vec![listen.as_str(), "--settle-delay=1s"];
-        flags.extend(also);
-        Operator::start(&[&self.world], &flags).await
-    }
-
-    async fn raise(&self, name: &str, pods: std::ops::Range<usize>, over: bool) {
-        self.manager.raise(&alerts(&self.world, name, pods, self.begun, over)).await;
-    }
+fn about(pod: usize) -> Value {
+    json!({ "pod": format!("web-{pod}") })
 }
 
 fn alerts(world: &World, name: &str, pods: std::ops::Range<usize>, begun: Timestamp, over: bool) -> Vec<Value> {
-    let alert = |pod: usize| {
-        let labels = json!({ "alertname": name, "namespace": world.namespace, "pod": format!("web-{pod}"), "severity": "critical" });
-        let mut alert =
-            json!({ "labels": labels, "annotations": { "summary": "it burns" }, "startsAt": begun.to_string() });
-        if over {
-            alert["endsAt"] = Timestamp::now().to_string().into();
-        }
-        alert
-    };
-    pods.map(alert).collect()
+    pods.map(|pod| alert(world, name, &about(pod), begun, over)).collect()
 }
 
 /// Which Pods fire, by alert name, as its API says.
@@ -161,7 +136,7 @@ async fn with_three_of_ten_webhooks_lost_the_requests_are_what_alertmanager_says
     let (listen, url) =
         (format!("--gateway-listen={listen}"), format!("--alertmanager-url=http://{}", manager.address()));
     let operator = Operator::start(&[&world], &[&listen, &url, "--alertmanager-interval=200ms"]).await;
-    let begun = Timestamp::now() - SignedDuration::from_mins(1);
+    let begun = a_minute_ago();
     // Each step is a webhook for each group at least, and most are several.
     for step in 0..5 {
         for name in NAMES {
@@ -198,7 +173,7 @@ async fn silence(manager: &Alertmanager, name: &str) {
 // Over a restart, too: which alerts fire is in the Signals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alert_that_is_silenced_and_ends_is_over_and_one_that_is_silenced_fires_on() {
-    let scene = Scene::new("silenced").await;
+    let scene = Scene::new("silenced", config).await;
     let operator = scene.operator(&[]).await;
     scene.raise("HighLoad", 0..12, false).await;
     let object = scene.world.one_storm("twelve fire", |storm| storm.firing_count == 12).await;
@@ -223,7 +198,7 @@ async fn an_alertmanager_that_does_not_answer_ends_nothing_and_is_told_by_a_page
     let (one, other) = (Alertmanager::start(silent).await, Alertmanager::start(silent).await);
     let operator = start(&world, &[&one, &other]).await;
     assert!(!address(&operator).await.is_empty());
-    let begun = Timestamp::now() - SignedDuration::from_mins(1);
+    let begun = a_minute_ago();
     let fire = |pods| alerts(&world, "HighLoad", pods, begun, false);
     // Nobody sends webhooks: each has alerts of its own.
     one.raise(&fire(0..3)).await;

@@ -1,56 +1,25 @@
 //! What a real Alertmanager makes of alerts by its own configuration: how it groups them, how many it tells of, which ones it holds back.
 
-use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::alertmanager::Alertmanager;
 use super::alertmanager_polls::polls;
-use super::operator::Operator;
+use super::alertmanager_scene::Scene;
 use super::policies::PolicyOf;
 use super::wait::eventually;
-use super::world::{World, facts};
+use super::world::facts;
 
-/// An operator whose gateway listens where this Alertmanager sends to.
-struct Scene {
-    world: World,
-    manager: Alertmanager,
-    listen: String,
-    begun: Timestamp,
+/// `route` and `webhook`: further fields of the one route, and of its webhook. `rest`: further parts of the configuration.
+fn config(url: &str, route: &str, webhook: &str, rest: &str) -> String {
+    format!(
+        "global: {{resolve_timeout: 1h}}\n\
+         route: {{receiver: stormfold, group_wait: 1s, group_interval: 1s, repeat_interval: 4h, {route}}}\n\
+         receivers: [{{name: stormfold, webhook_configs: [{{url: '{url}', send_resolved: true{webhook}}}]}}]\n\
+         {rest}\n"
+    )
 }
 
 impl Scene {
-    /// `route` and `webhook`: further fields of the one route, and of its webhook. `rest`: further parts of the configuration.
-    async fn new(test: &str, route: &str, webhook: &str, rest: &str) -> Self {
-        let world = World::new(test).await;
-        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = format!(
-            "global: {{resolve_timeout: 1h}}\n\
-             route: {{receiver: stormfold, group_wait: 1s, group_interval: 1s, repeat_interval: 4h, {route}}}\n\
-             receivers: [{{name: stormfold, webhook_configs: [{{url: 'http://{listen}/webhook/alertmanager', send_resolved: true{webhook}}}]}}]\n\
-             {rest}\n"
-        );
-        let manager = Alertmanager::start(&config).await;
-        Self { world, manager, listen, begun: Timestamp::now() - SignedDuration::from_mins(1) }
-    }
-
-    async fn operator(&self, also: &[&str]) -> Operator {
-        let listen = format!("--gateway-listen={}", self.listen);
-        let mut flags = vec![listen.as_str(), "--settle-delay=1s"];
-        flags.extend(also);
-        Operator::start(&[&self.world], &flags).await
-    }
-
-    fn alert(&self, name: &str, labels: &Value, over: bool) -> Value {
-        let mut all = json!({ "alertname": name, "namespace": self.world.namespace, "severity": "critical" });
-        all.as_object_mut().unwrap().extend(labels.as_object().unwrap().clone());
-        let mut alert = json!({ "labels": all, "annotations": {}, "startsAt": self.begun.to_string() });
-        if over {
-            alert["endsAt"] = Timestamp::now().to_string().into();
-        }
-        alert
-    }
-
     fn pods(&self, count: usize) -> Vec<Value> {
         let zone = |n: usize| ["east", "west"][n % 2];
         (0..count)
@@ -89,7 +58,7 @@ impl Scene {
 #[case::all_together("together", "group_by: []")]
 #[tokio::test]
 async fn the_requests_do_not_depend_on_how_alertmanager_groups(#[case] test: &str, #[case] route: &str) {
-    let scene = Scene::new(&format!("routes-{test}"), route, "", "").await;
+    let scene = Scene::new(&format!("routes-{test}"), |url| config(url, route, "", "")).await;
     let _policy = PolicyOf::create(&scene.world, json!({ "groupBy": ["name", "label:zone"] })).await;
     let _operator = scene.operator(&[]).await;
     scene.manager.raise(&scene.pods(6)).await;
@@ -101,7 +70,7 @@ async fn the_requests_do_not_depend_on_how_alertmanager_groups(#[case] test: &st
 // D4: what `max_alerts` leaves out is told by nobody, and the request says that it is not all; asked, Alertmanager tells the rest.
 #[tokio::test]
 async fn what_max_alerts_leaves_out_makes_a_storm_incomplete_and_is_found_by_asking() {
-    let scene = Scene::new("max-alerts", "group_by: [alertname]", ", max_alerts: 4", "").await;
+    let scene = Scene::new("max-alerts", |url| config(url, "group_by: [alertname]", ", max_alerts: 4", "")).await;
     let operator = scene.operator(&[]).await;
     scene.manager.raise(&scene.pods(7)).await;
     let object = scene.world.one_storm("four of seven", |storm| storm.alert_count == 4 && storm.incomplete).await;
@@ -116,7 +85,7 @@ async fn what_max_alerts_leaves_out_makes_a_storm_incomplete_and_is_found_by_ask
 async fn what_is_inhibited_opens_nothing_until_it_is_not() {
     let inhibit =
         "inhibit_rules: [{source_matchers: [alertname=NodeDown], target_matchers: [alertname=PodDown], equal: [node]}]";
-    let scene = Scene::new("inhibited", "group_by: [alertname]", "", inhibit).await;
+    let scene = Scene::new("inhibited", |url| config(url, "group_by: [alertname]", "", inhibit)).await;
     let url = format!("--alertmanager-url=http://{}", scene.manager.address());
     let operator = scene.operator(&[&url, "--alertmanager-interval=200ms"]).await;
     let node = |over| scene.alert("NodeDown", &json!({ "node": "n1" }), over);

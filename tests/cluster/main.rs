@@ -20,6 +20,7 @@ mod agreement_sides;
 mod alertmanager;
 mod alertmanager_polls;
 mod alertmanager_routes;
+mod alertmanager_scene;
 mod bad_input;
 mod bounds;
 mod counting;
